@@ -19,7 +19,8 @@
 //! | 6 `DYING` | the last reference was released, and the thread that released it is destroying the object |
 //! | 7 `LAST_WAS_INTERNAL` | while `DYING`: the last reference was the library's |
 //! | 8 to 35 | the number of the user's references. While `DYING`, bits 8 to 37 are the fork epoch of the destroying thread |
-//! | 36 to 63 | the number of the library's references |
+//! | 40 `HAD_SELF_REF` | while `DYING`: the object had kept the reference to itself that it has dropped, see 5 |
+//! | 36 to 63 | the number of the library's references, unless `DYING` |
 //!
 //! Exact: all changes are made by compare-and-swap, acquire and release, except in `publish` and
 //! `advance_generation`, when no valid handle exists.
@@ -36,7 +37,8 @@
 //!    change here. From then on, the thread that releases the last other reference takes the step to `DYING` from this
 //!    one. That state and the number of the other references are in two words: see `Handle::destroy_if_only_self_ref`.
 //! 6. In a child of fork that does not have the destroying thread, the first thread that finds `DYING` resolves it:
-//!    if `LIVE` is set in the word, the object has its last reference again, and otherwise it is dead.
+//!    if `LIVE` is set in the word, the object has its last reference again, with the one to itself if it had kept that,
+//!    and otherwise it is dead.
 //!
 //! # `pins`: the threads that may still access the slot
 //!
@@ -47,16 +49,16 @@
 //! | 32 to 61 | the fork epoch of these threads. The count of another epoch is that of the parent's threads, and is ignored |
 //! | 63 `DEAD` | the object has been destroyed; the thread that removes the last pin recycles the slot |
 //!
-//! After `init`, changes are compare-and-swap with acquire and release, so that what a thread did with the slot happens
-//! before its reuse. (Objects that are never pinned keep the value of `init`.) One thread changes "no pin" to the next
-//! generation, and recycles the slot: the thread that removes the last pin after `DEAD` was set, or the destroying
-//! thread if there is no pin. After that, handles of the object no longer match the generation, and no call with them
-//! can add a pin.
+//! After `init`, all changes but one are compare-and-swap with acquire and release, so that what a thread did with the
+//! slot happens before its reuse. One thread changes "no pin" to the next generation, and recycles the slot: the thread
+//! that removes the last pin after `DEAD` was set, or the destroying thread if there is no pin. After that, handles of
+//! the object no longer match the generation, and no call with them can add a pin. (Objects that are never pinned keep
+//! the value of `init`.)
 //!
-//! The destroying thread makes that change with a store, because a thread that adds a pin and the destroying thread use
-//! Dekker's pattern: the one adds its pin, and then looks for `DYING`; the other sets `DYING`, and then looks for pins.
-//! So either the destroying thread finds the pin, or the other thread finds `DYING` and gives up (`is_pin_counted`). In
-//! the latter case the store may overwrite the pin, whose removal then finds another generation and changes nothing.
+//! The destroying thread makes this change by a store with release, if it finds no pin after it has set `DYING`. The
+//! store may overwrite a pin that was added in between. The thread that added it then finds `DYING`, does not use the
+//! slot, and finds another generation when it removes the pin. Full fences ensure that it finds this: a thread adds a
+//! pin before it looks for `DYING`, and the destroying thread reads the pins after it has set `DYING`.
 //!
 //! # `link`: the arena's data
 //!
@@ -91,6 +93,7 @@ pub(crate) const TAG: u64 = 127;
 const DYING: u64 = 64;
 const LAST_WAS_INTERNAL: u64 = 128;
 const DYING_EPOCH_SHIFT: u32 = 8;
+const HAD_SELF_REF: u64 = 1 << 40;
 /// One of the user's references.
 pub(super) const USER_REF: u64 = 1 << 8;
 /// One of the library's references.
@@ -138,6 +141,11 @@ fn unpinned(generation: u64) -> u64 {
     u64::from(fork_epoch()) << EPOCH_SHIFT | generation << PIN_GENERATION_SHIFT
 }
 
+/// The value of `pins` with which no thread can pin the slot by a handle of this generation any more.
+fn next_unpinned(generation: u64) -> u64 {
+    unpinned((generation + 1) & GENERATION)
+}
+
 fn pinned_generation(pins: u64) -> u64 {
     pins >> PIN_GENERATION_SHIFT & GENERATION
 }
@@ -149,7 +157,8 @@ fn dying(refs: u64) -> u64 {
 
 /// The value of `refs` with the last reference again, after a fork without the destroying thread.
 fn undo_dying(refs: u64) -> u64 {
-    refs & GENERATION | if refs & LAST_WAS_INTERNAL == 0 { USER_REF } else { INTERNAL_REF }
+    let last = if refs & LAST_WAS_INTERNAL == 0 { USER_REF } else { INTERNAL_REF };
+    refs & GENERATION | (last + if refs & HAD_SELF_REF == 0 { 0 } else { INTERNAL_REF })
 }
 
 impl Header {
@@ -326,7 +335,7 @@ impl Header {
             (0, _) => Err(Error::Handle),
             (1, 0) if is_busy() => Err(Error::Busy),
             (1, 0) => Ok(dying(refs)),
-            (1, 1) if has_dropped_self_ref() => Ok(dying(refs)),
+            (1, 1) if has_dropped_self_ref() => Ok(dying(refs) | HAD_SELF_REF),
             _ => Ok(refs - USER_REF),
         })?;
         Ok(refs & DYING != 0)
@@ -338,7 +347,7 @@ impl Header {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (_, 0) => Err(Error::Internal),
             (0, 1) => Ok(dying(refs) | LAST_WAS_INTERNAL),
-            (0, 2) if has_dropped_self_ref() => Ok(dying(refs) | LAST_WAS_INTERNAL),
+            (0, 2) if has_dropped_self_ref() => Ok(dying(refs) | LAST_WAS_INTERNAL | HAD_SELF_REF),
             _ => Ok(refs - INTERNAL_REF),
         });
         debug_assert!(refs.is_ok());
@@ -380,16 +389,13 @@ impl Header {
         }
     }
 
-    /// Adds a pin. Returns false if the slot has another generation. The caller then calls `is_pin_counted`.
+    /// Adds a pin. Returns false if the slot has another generation. If the caller then finds that the object is
+    /// `DYING` or not alive, the slot may be recycled nevertheless.
     pub(super) fn add_pin(&self, tag: u64) -> bool {
-        self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some()
-    }
-
-    /// Returns whether the pin that the caller has just added is counted, and the object alive. Otherwise, the
-    /// destroying thread may not have seen the pin, and the caller must not use the slot.
-    pub(super) fn is_pin_counted(&self, tag: u64) -> bool {
+        let is_pinned = self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some();
+        // Pairs with the fence in `mark_dead`.
         fence_after_rmw();
-        !self.is_dying(tag) && self.is_live(tag)
+        is_pinned
     }
 
     /// Changes the number of pins that the caller has added for other threads, which have not adopted them yet. The
@@ -406,32 +412,37 @@ impl Header {
         pins.is_some_and(|pins| pins & DEAD != 0 && self.claim_recycle_if_unpinned(pins, generation))
     }
 
-    /// The object has been destroyed. Returns true if the caller must recycle the slot.
+    /// The object has been destroyed, by the thread that has set `DYING`. Returns true if the caller must recycle the
+    /// slot.
     #[inline(always)]
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
-        // Orders the change to `DYING` before the load: see the table.
+        // Pairs with the fence in `add_pin`: either this thread sees the pin, or the thread that adds it finds `DYING`.
+        // Then it does not matter that the store below may overwrite its pin.
         fence_after_rmw();
         let pins = self.pins.load(Ordering::Acquire);
         let is_pinned = pins & PIN_COUNT_MASK != 0 && pins & !PIN_COUNT_MASK == unpinned(generation);
         if !is_pinned {
-            self.pins.store(unpinned((generation + 1) & GENERATION), Ordering::Release);
+            self.pins.store(next_unpinned(generation), Ordering::Release);
             return true;
         }
+        self.mark_pinned_dead(generation)
+    }
+
+    #[cold]
+    fn mark_pinned_dead(&self, generation: u64) -> bool {
         let pins = self.change_pins(generation, |pins| pins | DEAD);
         pins.is_some_and(|pins| self.claim_recycle_if_unpinned(pins, generation))
     }
 
+    /// After `DEAD` was set: changes "no pin" to the next generation. Returns false if there are pins, or if they have
+    /// changed.
     fn claim_recycle_if_unpinned(&self, pins: u64, generation: u64) -> bool {
-        pins & PIN_COUNT_MASK == 0 && self.try_advance_pin_generation(pins, generation)
-    }
-
-    /// Changes "no pin" to the next generation, so that no thread can pin the slot by the former one. Returns false
-    /// if the pins have changed.
-    #[inline(always)]
-    fn try_advance_pin_generation(&self, pins: u64, generation: u64) -> bool {
-        let next = unpinned((generation + 1) & GENERATION);
-        self.pins.compare_exchange(pins, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        pins & PIN_COUNT_MASK == 0
+            && self
+                .pins
+                .compare_exchange(pins, next_unpinned(generation), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// Advances the slot to its next generation. Returns true if there is none.
@@ -469,9 +480,14 @@ mod tests {
             header.drop_internal(FIRST_TAG, || false)
         };
         assert!(was_last);
+        move_to_child(&header);
+        header
+    }
+
+    /// As if the destroying thread were one of the parent's.
+    fn move_to_child(header: &Header) {
         let other_epoch = header.refs.load(Ordering::Relaxed) ^ 1 << DYING_EPOCH_SHIFT;
         header.refs.store(other_epoch, Ordering::Relaxed);
-        header
     }
 
     #[test]
@@ -486,5 +502,21 @@ mod tests {
         header.clear_live(FIRST_TAG);
         assert_eq!(header.add_user(FIRST_TAG), Err(Error::Handle));
         assert_eq!(header.drop_user(FIRST_TAG, || true, || false), Err(Error::Handle));
+    }
+    #[test]
+    fn a_child_restores_also_a_reference_of_the_object_to_itself() {
+        for last in [USER_REF, INTERNAL_REF] {
+            let header = left_dying(last);
+            header.add_internal(FIRST_TAG).unwrap();
+            let drop_last = || match last {
+                USER_REF => header.drop_user(FIRST_TAG, || false, || true).unwrap(),
+                _ => header.drop_internal(FIRST_TAG, || true),
+            };
+            assert!(drop_last());
+            move_to_child(&header);
+            header.add_internal(FIRST_TAG).unwrap();
+            assert!(!drop_last(), "the caller has still a reference");
+            assert!(header.drop_internal(FIRST_TAG, || true));
+        }
     }
 }

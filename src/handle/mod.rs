@@ -441,7 +441,7 @@ impl<T: Object> Handle<T> {
             return Err(Error::Handle);
         }
         let pin = Pin { object, tag, epoch: fork_epoch() };
-        if object.header().is_pin_counted(tag) {
+        if object.header().is_live(tag) && !object.header().is_dying(tag) {
             return Ok(pin);
         }
         Self::on_ref_failure(object, tag);

@@ -10,18 +10,18 @@ pub(crate) use core::sync::atomic::{
 
 pub(crate) use core::sync::atomic::Ordering;
 
-/// A sequentially consistent fence, for a thread that has executed a read-modify-write operation since the store that
-/// the fence is to order before later loads. Where that operation was itself a full barrier, this is no instruction.
-#[inline(always)]
-pub(crate) fn fence_after_rmw() {
-    if cfg!(all(target_arch = "x86_64", not(model))) {
-        core::sync::atomic::compiler_fence(Ordering::SeqCst);
-    } else {
-        fence(Ordering::SeqCst);
-    }
-}
-
 #[cfg(model)]
 pub(crate) use crate::model::atomic::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence, spin_loop,
 };
+
+/// A full fence for a thread that has made a change by a read-modify-write operation, or has read the result of such a
+/// change by another thread. On x86, these operations are full fences themselves, and loads are not reordered, so that
+/// this only stops the compiler.
+#[inline(always)]
+pub(crate) fn fence_after_rmw() {
+    #[cfg(all(not(model), any(target_arch = "x86_64", target_arch = "x86")))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(not(model), any(target_arch = "x86_64", target_arch = "x86"))))]
+    fence(Ordering::SeqCst);
+}
