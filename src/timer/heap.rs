@@ -94,7 +94,8 @@ impl Heap {
             // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
             Handle::prefetch(unsafe { next.timer.thread_unchecked() });
         }
-        for entry in self.entries.iter().take(1 + ARITY).skip(1) {
+        // The last entry moves when the next one is removed.
+        for entry in self.entries.iter().take(1 + ARITY).skip(1).chain(self.entries.last()) {
             Handle::prefetch(entry.timer);
         }
     }
