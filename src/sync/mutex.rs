@@ -60,8 +60,8 @@ pub(crate) fn after_fork_in_child() {
 
 /// Data that refers to threads, of which a child of fork has only one.
 pub(crate) trait ForkReset {
-    /// Whether threads lock the mutex in quick succession, each for a few dozen nanoseconds. They then spin as
-    /// `SpinWait::for_busy_mutex` says.
+    /// Whether threads may lock the mutex in quick succession, each for a few dozen nanoseconds: see
+    /// `SpinWait::for_busy_mutex`.
     const IS_BUSY: bool = false;
 
     /// Discards what belongs to the parent's threads, such as waiters. Called by the first thread of the child that

@@ -1,5 +1,7 @@
 //! A short spin with exponential backoff, before a thread parks.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex;
 use crate::time::Deadline;
@@ -14,9 +16,16 @@ pub(crate) struct SpinWait {
 
 // Under a model checker, a round would only be one more point at which threads are switched.
 const END: u32 = if cfg!(model) { 0 } else { 6 };
-const FIRST_OF_BUSY: u32 = 6;
+/// For a busy mutex. A round of 2^8 takes about four microseconds.
+const FIRST_IF_BUSY: u32 = 8;
 const LONGEST_OF_BUSY: u32 = 9;
-const END_OF_BUSY: u32 = if cfg!(model) { 0 } else { 12 };
+const END_OF_BUSY: u32 = 12;
+
+/// When a thread last waited for a mutex that may be busy, in nanoseconds. A hint.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static LAST_WAIT: AtomicU64 = AtomicU64::new(0);
+/// A mutex is busy if two waits for it begin within this time, in nanoseconds.
+const BUSY_NS: u64 = 50_000;
 
 impl SpinWait {
     /// All rounds together take about a microsecond.
@@ -24,12 +33,22 @@ impl SpinWait {
         SpinWait { round: 0, longest: END, end: END }
     }
 
-    /// For a mutex that threads lock in quick succession, each for a few dozen nanoseconds, and whose data is in
-    /// several cache lines. The first round takes about a microsecond, so that the owner, which usually needs the mutex
-    /// again soon, locks it several times while its CPU still has these lines. All rounds together take some 20
-    /// microseconds: a thread that parks would cost the owner a system call.
+    /// For a mutex that threads may lock in quick succession, each for a few dozen nanoseconds, and whose data is in
+    /// several cache lines. If it is busy, even the first round is long, so that the owner, which usually needs the
+    /// mutex again soon, locks it many times while its CPU has these lines; it takes a microsecond to pass them to
+    /// another CPU. All rounds together take some 30 microseconds, because a thread that parks costs the owner a system
+    /// call.
     pub(crate) fn for_busy_mutex() -> Self {
-        SpinWait { round: FIRST_OF_BUSY, longest: LONGEST_OF_BUSY, end: END_OF_BUSY }
+        if cfg!(model) {
+            return Self::new();
+        }
+        let now = Deadline::now().0;
+        let is_busy = now.wrapping_sub(LAST_WAIT.swap(now, Ordering::Relaxed)) < BUSY_NS;
+        SpinWait {
+            round: if is_busy { FIRST_IF_BUSY } else { 0 },
+            longest: LONGEST_OF_BUSY,
+            end: END_OF_BUSY,
+        }
     }
 
     /// Spins for one round. Returns false, without spinning, when the caller should park.
