@@ -157,6 +157,7 @@ struct timer_functions {
     /* Waits until *left is 0. If the peer's timers need an event loop, runs it. */
     void (*serve)(atomic_long *left);
     batch *pair; /* the object is a double: the seconds */
+    bool any_thread; /* several threads may arm and cancel at the same time */
 };
 
 void timer_due(void *arg); /* cases/timer.c */

@@ -80,6 +80,8 @@ WORDS = {
     "timer.pair.0": "arm, cancel",
     "timer.pair.10k": "arm, cancel, 10,000 pending",
     "timer.pair.1M": "arm, cancel, 1 M pending",
+    "timer.pair.threads1": "arm, cancel: rate of 1 thread",
+    "timer.pair.threads4": "of 4 threads",
     "timer.churn.10k": "churn, 10,000 pending",
     "timer.churn.1M": "churn, 1 M pending",
     "timer.burst.10k": "10,000 due together",

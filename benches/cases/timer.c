@@ -37,6 +37,8 @@ static const double SOON = 600;
 static const double LATER_MIN = 1000;
 static const double LATER_MAX = 2000;
 
+enum { MAX_PAIR_THREADS = 4 };
+
 static void **arm_many(const struct peer *peer, long n)
 {
     uint64_t random = 88172645463325252u;
@@ -67,6 +69,60 @@ static double measure_pair(const struct peer *peer, const struct bench_case *ben
         batches_add(&batches, (now() - before) / (double)n);
     }
     return lower_quintile(&batches);
+}
+
+/* Several threads that arm and cancel at the same time. */
+struct pair_run {
+    const struct peer *peer;
+    atomic_int ready;
+    atomic_bool stop;
+    struct {
+        _Alignas(128) atomic_long pairs;
+    } counts[MAX_PAIR_THREADS];
+};
+
+static void arm_and_cancel(void *context, int index)
+{
+    enum { SLICE = 20 };
+    struct pair_run *run = context;
+    double soon = SOON;
+    run->peer->timer.pair(&soon, SLICE);
+    atomic_fetch_add(&run->ready, 1);
+    while (!atomic_load(&run->stop)) {
+        run->peer->timer.pair(&soon, SLICE);
+        atomic_fetch_add_explicit(&run->counts[index].pairs, SLICE, memory_order_relaxed);
+    }
+}
+
+static long total_pairs(struct pair_run *run, long threads)
+{
+    long total = 0;
+    for (long i = 0; i < threads; i++)
+        total += atomic_load_explicit(&run->counts[i].pairs, memory_order_relaxed);
+    return total;
+}
+
+/* Returns the upper quintile of the rates of all threads together, in windows of some milliseconds. */
+static double measure_pair_threads(const struct peer *peer, const struct bench_case *bench_case)
+{
+    enum { WINDOWS = 60 };
+    const double window_ns = 5e6;
+    static struct pair_run run;
+    run.peer = peer;
+    struct crew *crew = crew_start((int)bench_case->n, arm_and_cancel, &run);
+    while (atomic_load(&run.ready) < bench_case->n)
+        sleep_for(1e5);
+    struct batches rates = {0};
+    for (int i = 0; i < WINDOWS; i++) {
+        double start = now();
+        long before = total_pairs(&run, bench_case->n);
+        sleep_for(window_ns);
+        long pairs = total_pairs(&run, bench_case->n) - before;
+        batches_add(&rates, (double)pairs / (now() - start) * 1e3);
+    }
+    atomic_store(&run.stop, true);
+    crew_join(crew);
+    return upper_quintile(&rates);
 }
 
 /* Cancels one at random and arms another. */
@@ -230,6 +286,11 @@ static double measure_memory(const struct peer *peer, const struct bench_case *b
     return (resident_bytes() - before) / (double)n;
 }
 
+static bool can_arm_in_threads(const struct peer *peer)
+{
+    return peer->timer.arm != NULL && peer->timer.any_thread;
+}
+
 static bool can_pend_10k(const struct peer *peer)
 {
     return peer->timer.max_pending >= 10000;
@@ -250,10 +311,23 @@ static bool can_pend_1m(const struct peer *peer)
      .can = can_,                                                                                            \
      .measure = measure_}
 
+#define PAIR_THREADS(name_, n_, what_)                                                                       \
+    {.name = name_,                                                                                          \
+     .unit = "Mpairs/s",                                                                                     \
+     .n = n_,                                                                                                \
+     .what = what_,                                                                                          \
+     .more_is_better = true,                                                                                 \
+     .alone = true,                                                                                          \
+     .max_rounds = 3,                                                                                        \
+     .can = can_arm_in_threads,                                                                              \
+     .measure = measure_pair_threads}
+
 const struct bench_case timer_cases[] = {
     PENDING("timer.pair.0", 0, can_arm, "arm and cancel, no pending timers", measure_pair),
     PENDING("timer.pair.10k", 10000, can_pend_10k, "arm and cancel, 10,000 pending timers", measure_pair),
     PENDING("timer.pair.1M", 1000000, can_pend_1m, "arm and cancel, a million pending timers", measure_pair),
+    PAIR_THREADS("timer.pair.threads1", 1, "one thread that arms and cancels, no pending timers"),
+    PAIR_THREADS("timer.pair.threads4", 4, "four threads that arm and cancel at the same time"),
     PENDING("timer.churn.10k", 10000, can_pend_10k,
             "cancel a random one of 10,000 pending timers, and arm another", measure_churn),
     PENDING("timer.churn.1M", 1000000, can_pend_1m,

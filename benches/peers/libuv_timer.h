@@ -6,6 +6,7 @@
 
 #define HAS_TIMER
 #define MAX_TIMERS 1000000
+#define TIMERS_IN_ANY_THREAD false
 typedef uv_timer_t timer;
 
 static uv_loop_t loop;

@@ -563,6 +563,10 @@ static void local_get_attr_loop(void *object, long n)
 /* ---- timer ---- */
 
 #ifdef HAS_TIMER
+#ifndef TIMERS_IN_ANY_THREAD
+#define TIMERS_IN_ANY_THREAD true
+#endif
+
 static void *table_timer_arm(double seconds, void *arg)
 {
     return timer_arm(seconds, arg);
@@ -732,7 +736,8 @@ const struct peer PEER = {
               .cancel = table_timer_cancel,
               .drop = table_timer_drop,
               .serve = timer_serve,
-              .pair = timer_pair_loop},
+              .pair = timer_pair_loop,
+              .any_thread = TIMERS_IN_ANY_THREAD},
 #endif
 #ifdef HAS_REPORTS
     .report = {.exist = reports_exist,

@@ -19,7 +19,8 @@
 //! | 6 `DYING` | the last reference was released, and the thread that released it is destroying the object |
 //! | 7 `LAST_WAS_INTERNAL` | while `DYING`: the last reference was the library's |
 //! | 8 to 35 | the number of the user's references. While `DYING`, bits 8 to 37 are the fork epoch of the destroying thread |
-//! | 36 to 63 | the number of the library's references |
+//! | 40 `HAD_SELF_REF` | while `DYING`: the object had kept the reference to itself that it has dropped, see 5 |
+//! | 36 to 63 | the number of the library's references, unless `DYING` |
 //!
 //! Exact: all changes are made by compare-and-swap, acquire and release, except in `publish` and
 //! `advance_generation`, when no valid handle exists.
@@ -32,8 +33,12 @@
 //! 3. A thread that finds `DYING` gets no reference. It also clears `LIVE` in the word, because the destroying thread
 //!    may have been preempted before doing so.
 //! 4. `advance_generation` clears `DYING`.
-//! 5. In a child of fork that does not have the destroying thread, the first thread that finds `DYING` resolves it:
-//!    if `LIVE` is set in the word, the object has its last reference again, and otherwise it is dead.
+//! 5. An object that keeps its reference to itself (`Object::KEEPS_SELF_REF`) drops it by a state of its own, without a
+//!    change here. From then on, the thread that releases the last other reference takes the step to `DYING` from this
+//!    one. That state and the number of the other references are in two words: see `Handle::destroy_if_only_self_ref`.
+//! 6. In a child of fork that does not have the destroying thread, the first thread that finds `DYING` resolves it:
+//!    if `LIVE` is set in the word, the object has its last reference again, with the one to itself if it had kept that,
+//!    and otherwise it is dead.
 //!
 //! # `pins`: the threads that may still access the slot
 //!
@@ -47,12 +52,13 @@
 //! After `init`, all changes but one are compare-and-swap with acquire and release, so that what a thread did with the
 //! slot happens before its reuse. One thread changes "no pin" to the next generation, and recycles the slot: the thread
 //! that removes the last pin after `DEAD` was set, or the destroying thread if there is no pin. After that, handles of
-//! the object no longer match the generation, and no call with them can add a pin.
+//! the object no longer match the generation, and no call with them can add a pin. (Objects that are never pinned keep
+//! the value of `init`.)
 //!
-//! The destroying thread makes this change by a store with release, if it finds no pin after `LIVE` was cleared. The
-//! store may overwrite a pin that was added in between. The thread that added it then finds `LIVE` cleared, does not
-//! use the slot, and finds another generation when it removes the pin. Full fences ensure that it finds this: a thread
-//! adds a pin before it reads `LIVE`, and the destroying thread reads the pins after `LIVE` was cleared.
+//! The destroying thread makes this change by a store with release, if it finds no pin after it has set `DYING`. The
+//! store may overwrite a pin that was added in between. The thread that added it then finds `DYING`, does not use the
+//! slot, and finds another generation when it removes the pin. Full fences ensure that it finds this: a thread adds a
+//! pin before it looks for `DYING`, and the destroying thread reads the pins after it has set `DYING`.
 //!
 //! # `link`: the arena's data
 //!
@@ -87,6 +93,7 @@ pub(crate) const TAG: u64 = 127;
 const DYING: u64 = 64;
 const LAST_WAS_INTERNAL: u64 = 128;
 const DYING_EPOCH_SHIFT: u32 = 8;
+const HAD_SELF_REF: u64 = 1 << 40;
 /// One of the user's references.
 pub(super) const USER_REF: u64 = 1 << 8;
 /// One of the library's references.
@@ -150,7 +157,8 @@ fn dying(refs: u64) -> u64 {
 
 /// The value of `refs` with the last reference again, after a fork without the destroying thread.
 fn undo_dying(refs: u64) -> u64 {
-    refs & GENERATION | if refs & LAST_WAS_INTERNAL == 0 { USER_REF } else { INTERNAL_REF }
+    let last = if refs & LAST_WAS_INTERNAL == 0 { USER_REF } else { INTERNAL_REF };
+    refs & GENERATION | (last + if refs & HAD_SELF_REF == 0 { 0 } else { INTERNAL_REF })
 }
 
 impl Header {
@@ -165,7 +173,7 @@ impl Header {
     }
 
     /// The address by which race detectors identify the releases of references.
-    pub(super) fn refs(&self) -> &AtomicU64 {
+    pub(crate) fn refs(&self) -> &AtomicU64 {
         &self.refs
     }
 
@@ -243,6 +251,13 @@ impl Header {
         None
     }
 
+    /// As `clear_live`, for a word that no other thread changes while the object lives.
+    pub(super) fn clear_live_nonatomic(&self, tag: u64) {
+        let word = self.word.load(Ordering::Relaxed);
+        debug_assert_eq!(word & GENERATION, tag & GENERATION);
+        store_among_rmws(&self.word, word & !LIVE);
+    }
+
     /// Changes `refs` to `change(refs)`, and returns the new value. Fails if the slot's object is not that of the tag,
     /// or has no references.
     fn change_refs(&self, tag: u64, change: impl Fn(u64) -> Result<u64>) -> Result<u64> {
@@ -307,26 +322,46 @@ impl Header {
     }
 
     /// Releases one of the user's references. Returns true if the object has no other reference: then the caller
-    /// destroys it. Fails instead if threads are blocked on the object.
-    pub(super) fn drop_user(&self, tag: u64, is_busy: impl Fn() -> bool) -> Result<bool> {
+    /// destroys it. Fails instead if threads are blocked on the object. `has_dropped_self_ref`: one of the library's
+    /// references is that of the object to itself, and does not count any more.
+    #[inline]
+    pub(super) fn drop_user(
+        &self,
+        tag: u64,
+        is_busy: impl Fn() -> bool,
+        has_dropped_self_ref: impl Fn() -> bool,
+    ) -> Result<bool> {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (0, _) => Err(Error::Handle),
             (1, 0) if is_busy() => Err(Error::Busy),
             (1, 0) => Ok(dying(refs)),
+            (1, 1) if has_dropped_self_ref() => Ok(dying(refs) | HAD_SELF_REF),
             _ => Ok(refs - USER_REF),
         })?;
         Ok(refs & DYING != 0)
     }
 
     /// Releases one of the library's references, as `drop_user`. The library has the reference, so this cannot fail.
-    pub(super) fn drop_internal(&self, tag: u64) -> bool {
+    #[inline]
+    pub(super) fn drop_internal(&self, tag: u64, has_dropped_self_ref: impl Fn() -> bool) -> bool {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (_, 0) => Err(Error::Internal),
             (0, 1) => Ok(dying(refs) | LAST_WAS_INTERNAL),
+            (0, 2) if has_dropped_self_ref() => Ok(dying(refs) | LAST_WAS_INTERNAL | HAD_SELF_REF),
             _ => Ok(refs - INTERNAL_REF),
         });
         debug_assert!(refs.is_ok());
         refs.is_ok_and(|refs| refs & DYING != 0)
+    }
+
+    /// The object has dropped its reference to itself. If there is no other one, returns true for one caller, which
+    /// then destroys the object. May be called after the object was destroyed.
+    #[inline]
+    pub(super) fn claim_self_ref(&self, tag: u64) -> bool {
+        let refs = tag & GENERATION | INTERNAL_REF;
+        let last = dying(refs) | LAST_WAS_INTERNAL;
+        self.refs.load(Ordering::Relaxed) == refs
+            && self.refs.compare_exchange(refs, last, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Returns whether the only reference is one of the library's. May be stale.
@@ -354,8 +389,8 @@ impl Header {
         }
     }
 
-    /// Adds a pin. Returns false if the slot has another generation. If the caller then finds that the object is not
-    /// alive, the slot may be recycled nevertheless.
+    /// Adds a pin. Returns false if the slot has another generation. If the caller then finds that the object is
+    /// `DYING` or not alive, the slot may be recycled nevertheless.
     pub(super) fn add_pin(&self, tag: u64) -> bool {
         let is_pinned = self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some();
         // Pairs with the fence in `mark_dead`.
@@ -377,12 +412,13 @@ impl Header {
         pins.is_some_and(|pins| pins & DEAD != 0 && self.claim_recycle_if_unpinned(pins, generation))
     }
 
-    /// The object has been destroyed, and `LIVE` is cleared. Returns true if the caller must recycle the slot.
+    /// The object has been destroyed, by the thread that has set `DYING`. Returns true if the caller must recycle the
+    /// slot.
     #[inline(always)]
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
-        // Pairs with the fence in `add_pin`: either this thread sees the pin, or the thread that adds it finds `LIVE`
-        // cleared. Then it does not matter that the store below may overwrite its pin.
+        // Pairs with the fence in `add_pin`: either this thread sees the pin, or the thread that adds it finds `DYING`.
+        // Then it does not matter that the store below may overwrite its pin.
         fence_after_rmw();
         let pins = self.pins.load(Ordering::Acquire);
         let is_pinned = pins & PIN_COUNT_MASK != 0 && pins & !PIN_COUNT_MASK == unpinned(generation);
@@ -439,14 +475,19 @@ mod tests {
         };
         header.publish(1, 0, last);
         let was_last = if last == USER_REF {
-            header.drop_user(FIRST_TAG, || false).unwrap()
+            header.drop_user(FIRST_TAG, || false, || false).unwrap()
         } else {
-            header.drop_internal(FIRST_TAG)
+            header.drop_internal(FIRST_TAG, || false)
         };
         assert!(was_last);
+        move_to_child(&header);
+        header
+    }
+
+    /// As if the destroying thread were one of the parent's.
+    fn move_to_child(header: &Header) {
         let other_epoch = header.refs.load(Ordering::Relaxed) ^ 1 << DYING_EPOCH_SHIFT;
         header.refs.store(other_epoch, Ordering::Relaxed);
-        header
     }
 
     #[test]
@@ -460,6 +501,22 @@ mod tests {
         let header = left_dying(USER_REF);
         header.clear_live(FIRST_TAG);
         assert_eq!(header.add_user(FIRST_TAG), Err(Error::Handle));
-        assert_eq!(header.drop_user(FIRST_TAG, || true), Err(Error::Handle));
+        assert_eq!(header.drop_user(FIRST_TAG, || true, || false), Err(Error::Handle));
+    }
+    #[test]
+    fn a_child_restores_also_a_reference_of_the_object_to_itself() {
+        for last in [USER_REF, INTERNAL_REF] {
+            let header = left_dying(last);
+            header.add_internal(FIRST_TAG).unwrap();
+            let drop_last = || match last {
+                USER_REF => header.drop_user(FIRST_TAG, || false, || true).unwrap(),
+                _ => header.drop_internal(FIRST_TAG, || true),
+            };
+            assert!(drop_last());
+            move_to_child(&header);
+            header.add_internal(FIRST_TAG).unwrap();
+            assert!(!drop_last(), "the caller has still a reference");
+            assert!(header.drop_internal(FIRST_TAG, || true));
+        }
     }
 }

@@ -19,7 +19,8 @@
 //!
 //! 1. `Handle::create` takes a slot, initializes it, and publishes it with one reference.
 //! 2. References keep the object alive: those of the user (`add_ref`, `free`), and those of the library
-//!    (`internal_ref`, `internal_unref`).
+//!    (`internal_ref`, `internal_unref`). The reference of a timer to itself stays in the count after the timer has
+//!    dropped it, which a state of the timer says: see [`header`].
 //! 3. The thread that releases the last reference destroys the object: `invalidate` makes all handles to it stale and
 //!    aborts waits, and `dispose` releases what the object owns, and may call callbacks.
 //! 4. A thread that is in a blocking call on the object *pins* the slot, which is not reused as long as it is pinned.
@@ -46,7 +47,8 @@ pub(crate) mod layout;
 pub(crate) mod note;
 pub(crate) mod slot_cache;
 
-use crate::sys::atomic::{Ordering, fence};
+use crate::sys::atomic::{Ordering, fence, fence_after_rmw};
+use crate::sys::memory;
 use core::marker::PhantomData;
 
 use crate::error::{Error, Result};
@@ -65,7 +67,20 @@ use layout::{ADDRESS, GENERATION};
 pub(crate) unsafe trait Object: Sized + Sync + 'static {
     const KIND: ObjectKind;
 
+    /// Whether threads may pin slots of this kind. The slots of other kinds are recycled without a look at the pins.
+    const IS_PINNED: bool = true;
+
+    /// Whether a reference of an object to itself stays in the count after the object has dropped it, until the object
+    /// is destroyed. So an object that many threads start and end needs one atomic operation less.
+    const KEEPS_SELF_REF: bool = false;
+
     fn header(&self) -> &Header;
+
+    /// For kinds that keep it: whether the object has had a reference to itself, and has dropped it. If so, what the
+    /// object did before happens before the return. May be called after the object was destroyed.
+    fn has_dropped_self_ref(&self) -> bool {
+        false
+    }
 
     /// Whether threads are blocked on the object, so that the user must not release the last reference.
     fn is_busy(&self, tag: u64) -> bool {
@@ -74,9 +89,10 @@ pub(crate) unsafe trait Object: Sized + Sync + 'static {
     }
 
     /// Ends the validity of all handles to the object: clears `LIVE` in the word, and aborts the waits of threads
-    /// that are blocked on the object. Called once. This implementation is for kinds on which no thread blocks.
+    /// that are blocked on the object. Called once. This implementation is for kinds on which no thread blocks, and
+    /// whose word does not change while they live.
     fn invalidate(&self, tag: u64) {
-        self.header().clear_live(tag);
+        self.header().clear_live_nonatomic(tag);
     }
 
     /// Only clears `LIVE`, unless it is cleared already. Does not wait for a mutex. Called by threads that use the
@@ -296,18 +312,12 @@ impl<T: Object> Handle<T> {
         self.bits & ADDRESS
     }
 
-    /// Prefetches a slot that will be used soon. This is only a hint: the slot may contain any object or none.
+    /// Prefetches a slot that will soon be changed. This is only a hint: the slot may contain any object or none.
     #[inline(always)]
     pub(crate) fn prefetch(slot: &'static T) {
-        #[cfg(target_arch = "x86_64")]
         for line in (0..size_of::<T>()).step_by(64) {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let address = core::ptr::from_ref(slot).cast::<i8>().wrapping_add(line);
-            // SAFETY: a hint that every processor of this architecture supports.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+            memory::prefetch_for_write(core::ptr::from_ref(slot).cast::<u8>().wrapping_add(line));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = slot;
     }
 
     /// Calls `f` with the object while its slot is pinned.
@@ -348,8 +358,11 @@ impl<T: Object> Handle<T> {
         let (object, tag) = self.slot()?;
         happens_before(object.header().refs());
         let is_busy = || object.is_busy(tag);
-        if object.header().drop_user(tag, is_busy).inspect_err(|_| Self::on_ref_failure(object, tag))? {
+        let dropped = object.header().drop_user(tag, is_busy, || object.has_dropped_self_ref());
+        if dropped.inspect_err(|_| Self::on_ref_failure(object, tag))? {
             Self::destroy_object(object, tag);
+        } else if T::KEEPS_SELF_REF {
+            Self::destroy_if_only_self_ref(object, tag);
         }
         Ok(())
     }
@@ -357,17 +370,44 @@ impl<T: Object> Handle<T> {
     /// Adds a reference of the library's.
     pub(crate) fn internal_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
-        object.header().add_internal(tag).inspect_err(|_| Self::on_ref_failure(object, tag))?;
+        Self::internal_ref_of(object, tag)?;
         Ok(self)
+    }
+
+    /// As `internal_ref`, for a caller that knows the slot and the tag.
+    #[inline]
+    pub(crate) fn internal_ref_of(object: &'static T, tag: u64) -> Result<()> {
+        object.header().add_internal(tag).inspect_err(|_| Self::on_ref_failure(object, tag))
     }
 
     /// Releases one of the library's references. If the object has no other reference, this destroys the object.
     pub(crate) fn internal_unref(self) {
         if let Ok((object, tag)) = self.slot() {
-            happens_before(object.header().refs());
-            if object.header().drop_internal(tag) {
-                Self::destroy_object(object, tag);
-            }
+            Self::internal_unref_of(object, tag);
+        }
+    }
+
+    /// As `internal_unref`, for a caller that knows the slot and the tag.
+    #[inline]
+    pub(crate) fn internal_unref_of(object: &'static T, tag: u64) {
+        happens_before(object.header().refs());
+        if object.header().drop_internal(tag, || object.has_dropped_self_ref()) {
+            Self::destroy_object(object, tag);
+        } else if T::KEEPS_SELF_REF {
+            Self::destroy_if_only_self_ref(object, tag);
+        }
+    }
+
+    /// Destroys the object if it has dropped its reference to itself and there is no other one. Called by each thread
+    /// that has released a reference, and by the one that has made the object drop its reference to itself, after a
+    /// read-modify-write operation that followed that change. Each thread makes its change before it looks at the
+    /// other's (Dekker's pattern), so that at least one of them finds both. The object may have been destroyed before.
+    #[inline]
+    pub(crate) fn destroy_if_only_self_ref(object: &'static T, tag: u64) {
+        fence_after_rmw();
+        // If the state is that of a later object in the slot, the generation in the references is, too.
+        if object.has_dropped_self_ref() && object.header().claim_self_ref(tag) {
+            Self::destroy_object(object, tag);
         }
     }
 
@@ -375,13 +415,13 @@ impl<T: Object> Handle<T> {
         object.invalidate(tag);
         happens_after(object.header().refs());
         object.dispose();
-        if object.header().mark_dead(tag) {
+        if !T::IS_PINNED || object.header().mark_dead(tag) {
             Self::recycle(object);
         }
     }
 
-    /// A reference could not be added or released. If the last one is being released by another thread, clears
-    /// `LIVE`, so that no later call finds the object alive.
+    /// A reference or a pin could not be added, or a reference not released. If another thread is releasing the last
+    /// reference, clears `LIVE`, so that no later call finds the object alive.
     #[cold]
     fn on_ref_failure(object: &'static T, tag: u64) {
         if object.header().is_dying(tag) {
@@ -393,13 +433,18 @@ impl<T: Object> Handle<T> {
     /// Pins the slot, so that it is not reused while the caller is blocked and may access it. The object itself may
     /// be freed.
     pub(crate) fn pin(self) -> Result<Pin<T>> {
+        const { assert!(T::IS_PINNED) };
         // A slot without an object must not be written: its memory may have been returned to the OS.
         let (object, tag) = self.check()?;
         if !object.header().add_pin(tag) {
             return Err(Error::Handle);
         }
         let pin = Pin { object, tag, epoch: fork_epoch() };
-        if object.header().is_live(tag) { Ok(pin) } else { Err(Error::Handle) }
+        if object.header().is_live(tag) && !object.header().is_dying(tag) {
+            return Ok(pin);
+        }
+        Self::on_ref_failure(object, tag);
+        Err(Error::Handle)
     }
 
     /// Returns a pin that another thread has added for the caller.

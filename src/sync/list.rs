@@ -14,6 +14,8 @@
 use core::cell::Cell;
 use core::ptr;
 
+use crate::sys::memory;
+
 /// The links of a node; zeroed memory is a valid value. They keep their values when the node is removed.
 #[repr(C)]
 pub(crate) struct Links<T> {
@@ -39,6 +41,20 @@ impl<T> Links<T> {
     #[inline(always)]
     pub(crate) fn is_linked(&self) -> bool {
         !self.next.get().is_null()
+    }
+}
+
+impl<T: Linked> Links<T> {
+    /// Prefetches the links of the neighbours, which the removal of the node will change. The caller holds the mutex
+    /// that protects the list, or the node is in no list and its links are NULL.
+    #[inline(always)]
+    pub(crate) fn prefetch_neighbours(&self) {
+        for neighbour in [self.next.get(), self.previous.get()] {
+            // SAFETY: nodes in the list are valid.
+            if let Some(neighbour) = unsafe { neighbour.as_ref() } {
+                memory::prefetch_for_write(neighbour.links());
+            }
+        }
     }
 }
 

@@ -60,6 +60,10 @@ pub(crate) fn after_fork_in_child() {
 
 /// Data that refers to threads, of which a child of fork has only one.
 pub(crate) trait ForkReset {
+    /// Whether threads may lock the mutex in quick succession, each for a few dozen nanoseconds: see
+    /// `SpinWait::for_busy_mutex`.
+    const IS_BUSY: bool = false;
+
     /// Discards what belongs to the parent's threads, such as waiters. Called by the first thread of the child that
     /// locks the mutex.
     fn reset_in_child(&mut self);
@@ -140,7 +144,8 @@ impl<T: ForkReset> InternalMutex<T> {
 
     #[cold]
     fn lock_slow(&self, unlocked: u32) {
-        if let Some(parent_state) = lock_contended(&self.word, unlocked) {
+        let backoff = if T::IS_BUSY { SpinWait::for_busy_mutex() } else { SpinWait::new() };
+        if let Some(parent_state) = lock_contended(&self.word, unlocked, backoff) {
             // SAFETY: the calling thread has just locked the mutex.
             unsafe { self.reset_data(parent_state) };
         }
@@ -213,8 +218,7 @@ impl<T: ForkReset> InternalMutex<T> {
 /// Locks a mutex that `lock` did not find unlocked. Returns the state that the parent left, if the word was of another
 /// epoch.
 #[inline(never)]
-fn lock_contended(word: &AtomicU32, unlocked: u32) -> Option<u32> {
-    let mut spin = SpinWait::new();
+fn lock_contended(word: &AtomicU32, unlocked: u32, mut spin: SpinWait) -> Option<u32> {
     let mut new_state = LOCKED;
     let mut fork_deadline = None;
     loop {

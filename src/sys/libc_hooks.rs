@@ -64,6 +64,10 @@ static EXIT_KEY: AtomicU64 = AtomicU64::new(0);
 
 /// Returns the pthread key of the exit hook, which the first call creates.
 pub(crate) fn ensure_exit_key() -> Result<libc::pthread_key_t> {
+    if cfg!(model) {
+        // Unused: the models call the hooks themselves. Each run would create another key.
+        return Ok(0);
+    }
     let known = EXIT_KEY.load(Ordering::Acquire);
     if known != 0 {
         return Ok((known - 1) as libc::pthread_key_t);

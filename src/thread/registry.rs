@@ -85,6 +85,8 @@ pub(crate) static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::INITIAL_THREAD_I
 unsafe impl Send for Registry {}
 
 impl ForkReset for Registry {
+    const IS_BUSY: bool = true;
+
     fn reset_in_child(&mut self) {
         // The fork may have interrupted a change of the timers' heap. `fork_child` resets everything else.
         core::mem::forget(core::mem::replace(&mut self.timers, TimerQueue::EMPTY));

@@ -9,9 +9,11 @@ use core::cell::Cell;
 
 use crate::handle::Handle;
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::mutex::InternalMutexGuard;
 use crate::sys::tls;
 use crate::thread::object::{TIMER, Thread};
 use crate::thread::registry;
+use crate::thread::registry::Registry;
 use crate::timer::object::Timer;
 
 /// Destroys the argument of a timer whose function will never be called, and finishes the timer.
@@ -113,11 +115,22 @@ pub(crate) fn finish_own_timers_at_exit() {
     FinishingTimer::for_each(|finishing| finishing.thread_if_alive().into_iter().for_each(finish_if_timer));
 }
 
-/// Finishes a timer, fired or cancelled: its thread is done, and the timer releases the reference to itself.
+/// Finishes a timer, fired or cancelled: its thread is done, and the timer drops the reference to itself.
 pub(crate) fn finish(thread: &'static Thread, timer: &'static Timer) {
-    let mut registry = registry::lock();
+    finish_locked(registry::lock(), thread, timer);
+}
+
+/// As `finish`, for a caller that has locked the registry mutex.
+#[inline(always)]
+pub(super) fn finish_locked(
+    mut registry: InternalMutexGuard<'static, Registry>,
+    thread: &'static Thread,
+    timer: &'static Timer,
+) {
     let deferred = registry.finish_timer(thread);
+    let tag = timer.tag();
+    timer.set_finished();
     drop(registry);
     deferred.wake();
-    Handle::of(timer).internal_unref();
+    Handle::destroy_if_only_self_ref(timer, tag);
 }

@@ -76,6 +76,16 @@ impl Heap {
         first.copied()
     }
 
+    /// Moves the nursery into the heap if it is so long that the next calls of `peek` would take longer. The leader
+    /// calls this while timers are due. If memory is exhausted, the nursery stays.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        const SHORT: usize = 4;
+        if self.nursery.len() > SHORT {
+            let _ = self.flush_nursery();
+        }
+    }
+
     /// Prefetches the slots that the removal and the run of the next timer access. The timers in them were started some
     /// time ago, usually by another thread, so that they are rarely in the cache.
     #[inline]
@@ -84,7 +94,8 @@ impl Heap {
             // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
             Handle::prefetch(unsafe { next.timer.thread_unchecked() });
         }
-        for entry in self.entries.iter().take(1 + ARITY).skip(1) {
+        // The last entry moves when the next one is removed.
+        for entry in self.entries.iter().take(1 + ARITY).skip(1).chain(self.entries.last()) {
             Handle::prefetch(entry.timer);
         }
     }

@@ -10,6 +10,10 @@
 //! | `PENDING` | `CANCELLED` | cancel; or, in a child of fork, the first cancel or free of the parent's timer or of its thread, without the mutex |
 //! | `PENDING` | `FIRED` | the leader, when the deadline has passed |
 //!
+//! | `CANCELLED`, `FIRED` | the same with `FINISHED` | the thread that finishes the timer, as its last access to the timer and its thread under the mutex; in a child of fork, `discard_after_fork`, without the mutex |
+//!
+//! `FINISHED` is the drop of the timer's reference to itself: see below.
+//!
 //! `thread` and `interval` do not change while the timer lives. They are read with acquire, because a stale handle
 //! may lead to a slot that is being reused (`Handle::read`). `heap_index` belongs to the heap, under the registry
 //! mutex.
@@ -17,15 +21,19 @@
 //! # References
 //!
 //! A timer always holds a reference to its thread. From its start until it has finished, it also holds a reference to
-//! itself. The thread that finishes the timer releases it: the thread that cancels the timer or starts a cancelled one,
+//! itself. The thread that finishes the timer drops it: the thread that cancels the timer or starts a cancelled one,
 //! or the worker, after the function has returned. So a timer that is found `PENDING` under the registry mutex lives at
-//! least until that mutex is released.
+//! least until that mutex is released, or the thread itself finishes it.
+//!
+//! That reference is dropped by `FINISHED`, and stays in the header's count until the timer is destroyed. So a cancel
+//! followed by a free, the most frequent end of a timer, changes the count once. (`Handle::destroy_if_only_self_ref`.)
 
-use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::error::Result;
-use crate::handle::header::Header;
+use crate::handle::header::{Header, LIVE};
 use crate::handle::{Handle, Object, ObjectKind};
+use crate::sys::annotate::happens_before;
 use crate::sys::offsets::offsets;
 use crate::thread::object::{DONE, TIMER_FREED, Thread};
 
@@ -33,6 +41,8 @@ pub(crate) const NOT_STARTED: u32 = 0;
 pub(crate) const PENDING: u32 = 1;
 pub(crate) const FIRED: u32 = 2;
 pub(crate) const CANCELLED: u32 = 3;
+/// Set together with `FIRED` or `CANCELLED`.
+const FINISHED: u32 = 4;
 
 /// The `heap_index` of a timer that is not in the heap.
 pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
@@ -70,9 +80,16 @@ offsets!(TimerOffsets of Timer: thread, heap_index, state);
 // first.
 unsafe impl Object for Timer {
     const KIND: ObjectKind = ObjectKind::Timer;
+    /// No call blocks on a timer itself.
+    const IS_PINNED: bool = false;
+    const KEEPS_SELF_REF: bool = true;
 
     fn header(&self) -> &Header {
         &self.header
+    }
+
+    fn has_dropped_self_ref(&self) -> bool {
+        self.state.load(Ordering::Acquire) & FINISHED != 0
     }
 
     fn unref_after_fork(handle: Handle<Self>) {
@@ -86,23 +103,27 @@ unsafe impl Object for Timer {
     }
 
     fn dispose(&self) {
-        if let Ok((thread, _)) = self.thread().check() {
-            // A pending timer holds a reference to itself, so this timer was not started or has finished. If it was
-            // not started, the program may still hold a reference to the thread and start it: see `timer::start`.
-            if thread.state() != DONE {
-                thread.set_freed_timer_interval(self.interval());
-                thread.set_flag(TIMER_FREED);
-            }
-            thread.handle().internal_unref();
+        // SAFETY: the timer holds a reference to its thread until the end of this function.
+        let (thread, tag) = unsafe { self.thread().slot_unchecked() };
+        // A pending timer holds a reference to itself, so this timer was not started or has finished. If it was not
+        // started, the program may still hold a reference to the thread and start it: see `timer::start`.
+        if thread.state() != DONE {
+            thread.set_freed_timer_interval(self.interval());
+            thread.set_flag(TIMER_FREED);
         }
+        Handle::internal_unref_of(thread, tag);
     }
 }
 
 impl Timer {
     /// Creates a timer that has not been started, for `thread`, and takes over one internal reference to that thread.
     /// The caller owns one reference to the timer.
-    pub(crate) fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
-        let (object, _) = thread.check()?;
+    ///
+    /// # Safety
+    /// The caller owns that reference.
+    pub(crate) unsafe fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
+        // SAFETY: guaranteed by the caller.
+        let (object, _) = unsafe { thread.slot_unchecked() };
         let timer = Handle::create(0, |timer: &Timer, _| {
             timer.thread.store(thread.bits(), Ordering::Release);
             timer.interval.store(interval.to_bits(), Ordering::Release);
@@ -131,7 +152,22 @@ impl Timer {
     }
 
     pub(crate) fn state(&self) -> u32 {
-        self.state.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) & !FINISHED
+    }
+
+    /// Drops the timer's reference to itself. The caller then unlocks the registry mutex, and calls
+    /// `Handle::destroy_if_only_self_ref`. Between the two, another thread may destroy the timer and its thread.
+    #[inline(always)]
+    pub(super) fn set_finished(&self) {
+        happens_before(self.header.refs());
+        self.set_state(self.state.load(Ordering::Relaxed) | FINISHED);
+    }
+
+    /// Returns the tag of the timer.
+    ///
+    /// The caller holds a reference, or the timer has not finished.
+    pub(super) fn tag(&self) -> u64 {
+        self.header.generation() | LIVE
     }
 
     pub(super) fn set_state(&self, state: u32) {
@@ -148,10 +184,12 @@ impl Timer {
 /// itself. No thread of the child runs or finishes it.
 pub(crate) fn discard_after_fork(thread: &'static Thread) {
     let timer = Handle::<Timer>::from_bits(thread.timer_bits());
-    if let Ok((object, _)) = timer.check() {
+    if let Ok((object, tag)) = timer.check() {
         if object.state() == PENDING {
             object.set_state(CANCELLED);
         }
-        timer.internal_unref();
+        object.set_finished();
+        fence(Ordering::SeqCst);
+        Handle::destroy_if_only_self_ref(object, tag);
     }
 }

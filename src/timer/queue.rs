@@ -63,6 +63,9 @@ pub(crate) struct TimerQueue {
     pub(super) unmonitored: bool,
     /// `unmonitored` has been set, and the threads that wait for timers have not been woken since.
     pub(super) must_notify_waiters: bool,
+    /// The leader will wake a follower when it has unlocked the registry mutex, and before it calls the function that
+    /// the follower is to monitor: a follower that is woken earlier blocks on the mutex.
+    pub(super) must_wake_follower: bool,
     /// The leader is unclean: the OS did not allow it to restore the state in which functions begin.
     pub(super) unclean: bool,
     /// A thread has been created that can have that state, and will replace the unclean leader.
@@ -116,6 +119,7 @@ impl TimerQueue {
         retry_delay: 0,
         unmonitored: false,
         must_notify_waiters: false,
+        must_wake_follower: false,
         unclean: false,
         spawning_replacement: false,
         fast_path_term: NO_TERM,
@@ -235,6 +239,7 @@ impl TimerQueue {
         self.followers = 0;
         self.spawning = false;
         self.blocked_workers = 0;
+        self.must_wake_follower = false;
         self.unclean = false;
         self.spawning_replacement = false;
         self.spawn_refused_since = Deadline(0);

@@ -49,10 +49,10 @@ impl Timer {
     }
 }
 
-/// Starts a timer by its handle.
-pub(crate) fn start(timer: Handle<Timer>) -> Result<()> {
-    let (object, _) = timer.internal_ref()?.check()?;
-    object.start(true).inspect_err(|_| timer.internal_unref())
+/// Starts a timer by its handle, which has led to this slot and tag.
+pub(crate) fn start(timer: &'static Timer, tag: u64) -> Result<()> {
+    Handle::internal_ref_of(timer, tag)?;
+    timer.start(true).inspect_err(|_| Handle::internal_unref_of(timer, tag))
 }
 
 /// Starts the timer of a thread that is in `STARTING`. The caller holds a reference to the thread.
@@ -72,7 +72,8 @@ fn ref_or_recreate_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
     loop {
         if thread.has_flag(TIMER_FREED) {
             let kept = thread.handle().internal_ref()?;
-            let timer = Timer::create(kept, thread.freed_timer_interval())
+            // SAFETY: `kept` is a new reference.
+            let timer = unsafe { Timer::create(kept, thread.freed_timer_interval()) }
                 .inspect_err(|_| kept.internal_unref())?
                 .internal_ref()?;
             thread.clear_flag(TIMER_FREED);

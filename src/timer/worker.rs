@@ -132,9 +132,13 @@ fn finish_and_wait_for_next(
     loop {
         inject(FaultPoint::TimerWorker);
         let mut registry = registry::lock();
-        // SAFETY: the timer holds a reference to itself until `internal_unref`, below.
-        let ended_timer =
-            finished.take().map(|timer| (registry.finish_timer(unsafe { timer.thread_unchecked() }), timer));
+        let ended_timer = finished.take().map(|timer| {
+            // SAFETY: the timer holds a reference to itself until `set_finished`, below.
+            let deferred = registry.finish_timer(unsafe { timer.thread_unchecked() });
+            let tag = timer.tag();
+            timer.set_finished();
+            (deferred, timer, tag)
+        });
         let timers = &mut registry.timers;
         let superseded = timers.leader_term != term;
         if ended_timer.is_some() {
@@ -144,10 +148,14 @@ fn finish_and_wait_for_next(
         let due = if superseded { None } else { timers.pop_due(now, state) };
         let until = timers.leader_wakes_at;
         let must_notify_waiters = core::mem::take(&mut timers.must_notify_waiters);
+        let must_wake_follower = core::mem::take(&mut timers.must_wake_follower);
         drop(registry);
-        if let Some((deferred, timer)) = ended_timer {
+        if must_wake_follower {
+            bump_and_wake(&FOLLOWER_FUTEX);
+        }
+        if let Some((deferred, timer, tag)) = ended_timer {
             deferred.wake();
-            Handle::of(timer).internal_unref();
+            Handle::destroy_if_only_self_ref(timer, tag);
         }
         if due.is_none() && state.has_unchecked_functions() {
             let was_clean = state.is_clean;
@@ -319,7 +327,7 @@ impl TimerQueue {
             return true;
         }
         if self.followers > 0 {
-            bump_and_wake(&FOLLOWER_FUTEX);
+            self.must_wake_follower = true;
         } else if self.spawning || self.retry_at.has_passed() && self.ensure_thread().is_ok() {
             self.clear_spawn_refusal();
         } else {
@@ -346,8 +354,8 @@ impl TimerQueue {
             }
         }
         // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
-        let function = unsafe { first.timer.thread_unchecked() }.function_address();
-        if state.needs_check_before(function) {
+        let thread = unsafe { first.timer.thread_unchecked() };
+        if state.needs_check_before(thread.function_address()) {
             return None;
         }
         if self.unclean && self.spawning_replacement {
@@ -359,7 +367,9 @@ impl TimerQueue {
             return None;
         }
         self.heap.remove(first.timer);
+        self.heap.settle();
         self.heap.prefetch_next();
+        thread.links.prefetch_neighbours();
         first.timer.set_fired();
         self.leader_in_callback = true;
         self.fired += 1;

@@ -1,7 +1,7 @@
 //! Models of the handles: freeing an object while other threads use it, and the reuse of its slot.
 
 use threading::model::{Model, pin_keeps_generation, spawn};
-use threading::{Barrier, Condition, Error, Event, Handle, Lock, Semaphore, Timeout};
+use threading::{Barrier, Condition, Error, Event, Handle, Lock, Semaphore, Timeout, Timer};
 
 #[test]
 fn one_of_two_frees_destroys_the_object() {
@@ -14,6 +14,21 @@ fn one_of_two_frees_destroys_the_object() {
         let newer = [Handle::<Lock>::new().unwrap(), Handle::<Lock>::new().unwrap()];
         assert_ne!(newer[0].bits() & !63, newer[1].bits() & !63);
         newer.into_iter().for_each(|lock| lock.free().unwrap());
+    });
+}
+
+#[test]
+fn a_timer_is_destroyed_by_its_cancel_or_by_its_last_free() {
+    Model::new("handle: a timer is destroyed by its cancel, or by its last free").check(|| {
+        // SAFETY: there is no function.
+        let timer = unsafe { Handle::<Timer>::new(f64::INFINITY, None, core::ptr::null_mut()) }.unwrap();
+        let thread = timer.thread().unwrap();
+        timer.start().unwrap();
+        let other = spawn(move || timer.free().unwrap());
+        assert_eq!(timer.cancel(), Ok(true));
+        other.join().unwrap();
+        assert_eq!(timer.cancel(), Err(Error::Handle));
+        assert_eq!(thread.is_alive(), Err(Error::Handle));
     });
 }
 

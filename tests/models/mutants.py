@@ -191,6 +191,15 @@ MUTANTS = {
     "handle: a pin by a stale handle pins the newer object": (
         "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),
+    "handle: the last free does not destroy a timer that finishes at the same time": (
+        "handle/mod.rs", "        } else if T::KEEPS_SELF_REF {\n            Self::destroy_if_only_self_ref(object, tag);\n        }\n        Ok(())", "        }\n        Ok(())",
+        "loom", "handle", "a_timer_is_destroyed"),
+    "handle: the free of a timer reads its state before it releases the reference": (
+        "handle/mod.rs", "        fence_after_rmw();\n        // If the state", "        // If the state",
+        "loom", "handle", "a_timer_is_destroyed"),
+    "timer: one that finishes is not destroyed after its last free": (
+        "timer/finishing.rs", "    Handle::destroy_if_only_self_ref(timer, tag);\n", "    let _ = tag;\n",
+        "loom", "handle", "a_timer_is_destroyed"),
     "handle: release by a stale handle is not detected": (
         "lock/raw.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let owner",
         "            let word = self.word().load(Ordering::Relaxed);\n            let owner",
