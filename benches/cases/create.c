@@ -13,7 +13,7 @@ static void no_finish(const struct peer *peer, void *object)
     (void)object;
 }
 
-enum { OBJECTS = 50000 };
+enum { OBJECTS = 300000 };
 
 static bool can_create_locks(const struct peer *peer)
 {

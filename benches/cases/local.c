@@ -11,7 +11,7 @@ static void free_local(const struct peer *peer, void *local)
     peer->local.free(local);
 }
 
-enum { SETS = 500000 };
+enum { SETS = 4000000 };
 
 static bool can_set(const struct peer *peer)
 {
