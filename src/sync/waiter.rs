@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::padded::Padded;
 use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
@@ -337,7 +338,8 @@ impl Iterator for AllWaiters {
 pub(crate) const CHUNK_SIZE: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });
+static WAITER_POOL: Padded<InternalMutex<WaiterPool>> =
+    Padded::new(InternalMutex::new(WaiterPool { free: ptr::null() }));
 
 // SAFETY: the pool owns the records in its list.
 unsafe impl Send for WaiterPool {}

@@ -57,6 +57,7 @@ use crate::error::{Error, Result};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::padded::Padded;
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::exec_stack;
@@ -110,7 +111,7 @@ unsafe impl Sync for Stack {}
 
 /// The hot stack, or NULL.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static HOT_STACK: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
+static HOT_STACK: Padded<AtomicPtr<Stack>> = Padded::new(AtomicPtr::new(ptr::null_mut()));
 
 /// The cache, and all records.
 struct StackCache {
@@ -128,7 +129,7 @@ struct StackCache {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::new());
+static STACK_CACHE: Padded<InternalMutex<StackCache>> = Padded::new(InternalMutex::new(StackCache::new()));
 
 /// Unmaps a few cached stacks, as long as there are too many.
 pub(crate) fn unmap_excess() {
