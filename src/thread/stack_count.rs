@@ -155,8 +155,16 @@ pub(super) fn zombies_exceed_limit() -> bool {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ADDRESS_SPACE_SCARCE: AtomicBool = AtomicBool::new(false);
 
-/// Updates `ADDRESS_SPACE_SCARCE`. Called before a stack is mapped.
-pub(super) fn refresh_limits() {
+/// Updates `ADDRESS_SPACE_SCARCE`. Called before a stack of this size is mapped. While all stacks together are within the
+/// smaller limit, it makes no difference, and no system calls.
+pub(super) fn refresh_limits(size: usize) {
+    let all = COUNTS
+        .cached_bytes
+        .load(Ordering::Relaxed)
+        .saturating_add(COUNTS.in_use_bytes.load(Ordering::Relaxed));
+    if all.saturating_add(size) <= MAX_CACHED_BYTES_SCARCE {
+        return;
+    }
     ADDRESS_SPACE_SCARCE
         .store(memory::has_address_space_limit() || memory::has_strict_overcommit(), Ordering::Relaxed);
 }
