@@ -21,6 +21,7 @@ TITLES = {
     "thread": "Thread",
     "local": "Local",
     "timer": "Timer",
+    "load": "Load",
 }
 WORDS = {
     "lock.pair": "acquire, release",
@@ -72,6 +73,10 @@ WORDS = {
     "timer.late.p99": "lateness, 99th percentile",
     "timer.blocked": "lateness, one blocks",
     "timer.memory": "memory per timer",
+    "load.lock": "until the first lock",
+    "load.thread": "until the first thread",
+    "load.resident": "resident memory",
+    "load.own": "the part without files",
 }
 
 # The chart has a background, so that it looks the same on light and dark pages.

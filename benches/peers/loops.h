@@ -7,6 +7,7 @@
  *   HAS_RLOCK      rlock       rlock_new rlock_free rlock_acquire rlock_release
  *   HAS_CONDITION  condition   condition_new(lock) condition_free condition_wait(condition, lock)
  *                              condition_notify condition_notify_all
+ *   LIBRARY_FUNCTION           the name of a function of the library, if startup.c knows the library
  *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER, HAS_REPORTS likewise; see struct peer
  *
  * If the user allocates the peer's objects, its file defines BY_VALUE, and lock_init, lock_destroy, condition_init and
@@ -449,9 +450,19 @@ static void lock_set_name_loop(void *object, long n)
 
 /* ---- the table ---- */
 
+#ifdef LIBRARY_FUNCTION
+static const char *library(void)
+{
+    return path_of_library(LIBRARY_FUNCTION);
+}
+#endif
+
 const struct peer PEER = {
     .name = PEER_NAME,
     .version = version,
+#ifdef LIBRARY_FUNCTION
+    .library = library,
+#endif
 #ifdef BASELINE
     .baseline = true,
 #endif
