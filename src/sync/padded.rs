@@ -15,6 +15,8 @@ impl<T> Padded<T> {
     }
 }
 
+const _: () = assert!(size_of::<Padded<u8>>() == 128 && size_of::<Padded<[u8; 129]>>() == 256);
+
 impl<T> Deref for Padded<T> {
     type Target = T;
 
