@@ -1,13 +1,13 @@
 /* Builds the table of a peer from its functions. The file of a peer defines PEER, PEER_NAME and version(), and
  * types and inline functions for the objects that it has, each with a macro:
  *
+ *   LIBRARY_FUNCTION           the name of a function of the library, if startup.c knows the library
  *   HAS_LOCK       lock        lock_new lock_free lock_acquire lock_release
  *     HAS_LOCK_TRY             lock_try
  *     HAS_LOCK_TIMED           lock_timed
  *   HAS_RLOCK      rlock       rlock_new rlock_free rlock_acquire rlock_release
  *   HAS_CONDITION  condition   condition_new(lock) condition_free condition_wait(condition, lock)
  *                              condition_notify condition_notify_all
- *   LIBRARY_FUNCTION           the name of a function of the library, if startup.c knows the library
  *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER, HAS_REPORTS likewise; see struct peer
  *
  * If the user allocates the peer's objects, its file defines BY_VALUE, and lock_init, lock_destroy, condition_init and
