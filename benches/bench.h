@@ -177,6 +177,7 @@ struct peer {
     bool interpreter; /* measured by python.py; not compared */
     bool other;       /* the libthreading.so of the option --beside, in processes of its own; not compared */
     const char *(*version)(void);
+    const char *(*library)(void); /* the path of its shared library, for the cases "load"; may be NULL */
     void (*begin)(void); /* called first; may be NULL */
     /* The functions are NULL for objects that the peer neither has nor can build. */
     struct lock_functions lock;
@@ -251,6 +252,7 @@ void pin(int core); /* pins the calling thread to one of the cores that the proc
 void unpin(void);
 int cores(void);
 double resident_bytes(void);
+const char *path_of_library(const char *function); /* the path of the library that has this function */
 
 /* Returns zeroed memory on separate cache lines. It is never freed, because the process is short-lived. */
 void *cache_line_alloc(size_t size);

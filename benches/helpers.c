@@ -1,6 +1,7 @@
 /* Clock, cores, memory, threads and quantiles. */
 #include "bench.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -73,6 +74,14 @@ double resident_bytes(void)
     check(fscanf(statm, "%ld %ld", &total, &resident) == 2);
     fclose(statm);
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+const char *path_of_library(const char *function)
+{
+    Dl_info info;
+    void *address = dlsym(RTLD_DEFAULT, function);
+    check(address != NULL && dladdr(address, &info) != 0);
+    return info.dli_fname;
 }
 
 void *cache_line_alloc(size_t size)

@@ -22,6 +22,7 @@ TITLES = {
     "local": "Local",
     "create": "Create, free",
     "timer": "Timer",
+    "load": "Load",
 }
 WORDS = {
     "lock.pair": "acquire, release",
@@ -57,6 +58,9 @@ WORDS = {
     "barrier.8": "8 threads",
     "barrier.32": "32 threads",
     "thread.start-join": "start, join",
+    "thread.start-join.unpinned": "start, join: median",
+    "thread.start-join.threads2": "2 threads start, join",
+    "thread.start-join.threads4": "4 threads start, join",
     "thread.burst.1000": "1000 starts, then joins",
     "thread.memory": "memory per thread",
     "local.get": "get",
@@ -89,6 +93,10 @@ WORDS = {
     "timer.late.p99": "lateness, 99th percentile",
     "timer.blocked": "lateness, one blocks",
     "timer.memory": "memory per timer",
+    "load.lock": "until the first lock",
+    "load.thread": "until the first thread",
+    "load.resident": "resident memory",
+    "load.own": "the part without files",
 }
 
 # The chart has a background, so that it looks the same on light and dark pages.

@@ -15,10 +15,12 @@ extern const struct bench_case create_cases[];
 extern const struct bench_case timer_cases[];
 extern const struct bench_case report_cases[];
 extern const struct bench_case idle_cases[];
+extern const struct bench_case load_cases[];
 
 const struct bench_case *const case_tables[] = {
     lock_cases,   rlock_cases, condition_cases, event_cases,  semaphore_cases, barrier_cases,
     thread_cases, local_cases, create_cases,    timer_cases,  report_cases,    idle_cases,
+    load_cases,
     NULL,
 };
 

@@ -22,22 +22,83 @@ static bool can_start(const struct peer *peer)
     return peer->thread.start != NULL;
 }
 
-static double measure_start_join(const struct peer *peer, const struct bench_case *bench_case)
+static void start_and_join(const struct peer *peer, struct thread_storage *storage, long n)
 {
-    enum { BATCHES = 40, BATCH = 25 };
+    for (; n > 0; n--) {
+        peer->thread.start(storage, NULL);
+        peer->thread.join(storage);
+    }
+}
+
+static struct batches start_join_batches(const struct peer *peer, int count)
+{
+    enum { BATCH = 25 };
     struct thread_storage *storage = cache_line_alloc(sizeof *storage);
     struct batches batches = {0};
-    for (int b = 0; b <= BATCHES; b++) {
+    for (int b = 0; b <= count; b++) {
         double before = now();
-        for (int i = 0; i < BATCH; i++) {
-            peer->thread.start(storage, NULL);
-            peer->thread.join(storage);
-        }
+        start_and_join(peer, storage, BATCH);
         if (b > 0)
             batches_add(&batches, (now() - before) / BATCH / 1e3);
     }
+    return batches;
+}
+
+static double measure_start_join(const struct peer *peer, const struct bench_case *bench_case)
+{
+    struct batches batches = start_join_batches(peer, 40);
     (void)bench_case;
     return lower_quintile(&batches);
+}
+
+/* The kernel decides for each thread whether it runs on the CPU of the thread that started it, where it begins when
+ * that thread waits, or on another CPU, which it has to wake up. Its decision depends on whether the previous thread
+ * has completely gone, and may stay the same for many threads: so this is the median of many, in a process of their
+ * own. */
+static double measure_start_join_unpinned(const struct peer *peer, const struct bench_case *bench_case)
+{
+    struct batches batches = start_join_batches(peer, 200);
+    (void)bench_case;
+    return batches_quantile(&batches, 0.5);
+}
+
+/* Several threads that start and join others at the same time. */
+struct starters {
+    const struct peer *peer;
+    atomic_long waiting; /* starters that have not begun yet, and the thread that measures */
+};
+
+enum { STARTS = 100 };
+
+static void start_and_join_many(void *context, int index)
+{
+    struct starters *starters = context;
+    struct thread_storage storage = {{NULL, NULL}};
+    (void)index;
+    /* What the first thread of a starter allocates is not measured. */
+    start_and_join(starters->peer, &storage, 10);
+    atomic_fetch_sub(&starters->waiting, 1);
+    while (atomic_load(&starters->waiting) > 0)
+        sleep_for(1e3);
+    start_and_join(starters->peer, &storage, STARTS);
+}
+
+/* Returns the median of the time per thread, of all starters together. */
+static double measure_starters(const struct peer *peer, const struct bench_case *bench_case)
+{
+    enum { BATCHES = 40 };
+    struct batches batches = {0};
+    for (int b = 0; b < BATCHES; b++) {
+        struct starters starters = {.peer = peer, .waiting = bench_case->n + 1};
+        struct crew *crew = crew_start((int)bench_case->n, start_and_join_many, &starters);
+        while (atomic_load(&starters.waiting) > 1)
+            sleep_for(1e4);
+        double before = now();
+        atomic_fetch_sub(&starters.waiting, 1);
+        crew_join(crew);
+        batches_add(&batches, (now() - before) / (double)(bench_case->n * STARTS) / 1e3);
+    }
+    return batches_quantile(&batches, 0.5);
 }
 
 static double measure_burst(const struct peer *peer, const struct bench_case *bench_case)
@@ -103,6 +164,28 @@ const struct bench_case thread_cases[] = {
      .what = "start a thread that returns immediately, and join it",
      .can = can_start,
      .measure = measure_start_join},
+    {.name = "thread.start-join.unpinned",
+     .unit = "us",
+     .what = "the same, the median of many, in a process of its own",
+     .alone = true,
+     .can = can_start,
+     .measure = measure_start_join_unpinned},
+    {.name = "thread.start-join.threads2",
+     .unit = "us",
+     .what = "2 threads start and join others; time per thread",
+     .n = 2,
+     .two_cores = true,
+     .alone = true,
+     .can = can_start,
+     .measure = measure_starters},
+    {.name = "thread.start-join.threads4",
+     .unit = "us",
+     .what = "4 threads start and join others; time per thread",
+     .n = 4,
+     .two_cores = true,
+     .alone = true,
+     .can = can_start,
+     .measure = measure_starters},
     {.name = "thread.burst.1000",
      .unit = "us",
      .what = "start 1000 threads, then join them; time per thread",

@@ -6,6 +6,7 @@
 
 #define PEER peer_glib
 #define PEER_NAME "GLib"
+#define LIBRARY_FUNCTION "g_mutex_lock"
 #define BY_VALUE
 
 static const char *version(void)

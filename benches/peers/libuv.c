@@ -5,6 +5,7 @@
 
 #define PEER peer_libuv
 #define PEER_NAME "libuv"
+#define LIBRARY_FUNCTION "uv_mutex_lock"
 #define BY_VALUE
 
 static const char *version(void)

@@ -1,6 +1,7 @@
 /* Builds the table of a peer from its functions. The file of a peer defines PEER, PEER_NAME and version(), and
  * types and inline functions for the objects that it has, each with a macro:
  *
+ *   LIBRARY_FUNCTION           the name of a function of the library, if startup.c knows the library
  *   HAS_LOCK       lock        lock_new lock_free lock_acquire lock_release
  *     HAS_LOCK_TRY             lock_try
  *     HAS_LOCK_TIMED           lock_timed
@@ -610,9 +611,19 @@ static void lock_set_name_loop(void *object, long n)
 
 /* ---- the table ---- */
 
+#ifdef LIBRARY_FUNCTION
+static const char *library(void)
+{
+    return path_of_library(LIBRARY_FUNCTION);
+}
+#endif
+
 const struct peer PEER = {
     .name = PEER_NAME,
     .version = version,
+#ifdef LIBRARY_FUNCTION
+    .library = library,
+#endif
 #ifdef BASELINE
     .baseline = true,
 #endif

@@ -9,6 +9,7 @@
 #define PEER peer_threading
 #define PEER_NAME "libthreading"
 #endif
+#define LIBRARY_FUNCTION "threading_lock_new"
 
 static inline void ok(threading_status status)
 {

@@ -4,6 +4,7 @@
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin;
+//! - [`padded`] keeps data that threads write often apart from other data;
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
 //!   and [`wait_note`] says in the record what the thread waits for;
@@ -20,6 +21,7 @@ pub(crate) mod hang_watch;
 pub(crate) mod list;
 pub(crate) mod lock_annotations;
 pub(crate) mod mutex;
+pub(crate) mod padded;
 mod park;
 pub(crate) mod spin_wait;
 pub(crate) mod wait_note;

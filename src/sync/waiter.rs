@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::padded::Padded;
 use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
@@ -277,9 +278,17 @@ impl PendingWake<'_> {
     }
 }
 
-/// The free records, linked by `links.next`. The pool allocates more in chunks.
+/// The free records. The pool allocates more in chunks, and touches each record of a chunk only when a thread needs it.
 struct WaiterPool {
+    /// The records that threads have returned, linked by `links.next`.
     free: *const Waiter,
+    /// The first record of the last chunk that no thread has used yet, and how many there are.
+    unused: *const Waiter,
+    unused_count: usize,
+}
+
+impl WaiterPool {
+    const EMPTY: Self = WaiterPool { free: ptr::null(), unused: ptr::null(), unused_count: 0 };
 }
 
 /// The chunks of records of this process, for reports: a list through the `next` of the first record of each chunk,
@@ -337,7 +346,7 @@ impl Iterator for AllWaiters {
 pub(crate) const CHUNK_SIZE: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });
+static WAITER_POOL: Padded<InternalMutex<WaiterPool>> = Padded::new(InternalMutex::new(WaiterPool::EMPTY));
 
 // SAFETY: the pool owns the records in its list.
 unsafe impl Send for WaiterPool {}
@@ -346,18 +355,23 @@ impl ForkReset for WaiterPool {
     fn reset_in_child(&mut self) {
         // A thread of the parent may have been changing the list. Its records leak in the child: those of threads that
         // had exited, and the rest of the last chunk.
-        self.free = ptr::null();
+        *self = WaiterPool::EMPTY;
     }
 }
 
 impl WaiterPool {
     fn pop(&mut self) -> Result<*const Waiter> {
-        if self.free.is_null() {
+        // SAFETY: records are never freed; the pool owns this one.
+        if let Some(waiter) = unsafe { self.free.as_ref() } {
+            self.free = waiter.links.next.get();
+            return Ok(waiter);
+        }
+        if self.unused_count == 0 {
             self.grow()?;
         }
-        let waiter = self.free;
-        // SAFETY: records are never freed; the pool owns this one.
-        self.free = unsafe { (*waiter).links.next.get() };
+        let waiter = self.unused;
+        self.unused = waiter.wrapping_add(1);
+        self.unused_count -= 1;
         Ok(waiter)
     }
 
@@ -373,11 +387,10 @@ impl WaiterPool {
     fn grow(&mut self) -> Result<()> {
         let first = memory::map(0, CHUNK_SIZE).ok_or(Error::NoMemory)? as *mut Waiter;
         annotate::mark_untracked(first, CHUNK_SIZE);
-        for index in (1..CHUNK_SIZE / size_of::<Waiter>()).rev() {
-            // SAFETY: the index is in the chunk; zeroed memory is a valid record (`IDLE`).
-            self.push(unsafe { first.add(index) });
-        }
-        // SAFETY: as above; no other thread has the chunk yet.
+        // Zeroed memory is a valid record (`IDLE`).
+        self.unused = first.wrapping_add(1);
+        self.unused_count = CHUNK_SIZE / size_of::<Waiter>() - 1;
+        // SAFETY: the first record of the new chunk, which no other thread has yet.
         unsafe { (*first).links.next.set(CHUNKS.load(Ordering::Relaxed)) };
         CHUNKS.store(first, Ordering::Release);
         Ok(())
@@ -387,6 +400,23 @@ impl WaiterPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pool_returns_each_record_once() {
+        const COUNT: usize = CHUNK_SIZE / size_of::<Waiter>() + 10;
+        let mut pool = WAITER_POOL.lock();
+        let mut records: Vec<_> = (0..COUNT).map(|_| pool.pop().unwrap()).collect();
+        let last = records[COUNT - 1];
+        pool.push(last);
+        assert!(ptr::eq(pool.pop().unwrap(), last));
+        records.iter().for_each(|&record| pool.push(record));
+        drop(pool);
+        records.sort_unstable();
+        records.dedup();
+        assert_eq!(records.len(), COUNT);
+        let published = all().map(ptr::from_ref).collect::<Vec<_>>();
+        assert!(records.iter().all(|record| published.contains(record)));
+    }
 
     #[test]
     fn each_thread_has_its_own_waiter() {

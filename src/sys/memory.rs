@@ -43,14 +43,16 @@ pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
     }
 }
 
-/// Maps `bytes` at a multiple of `alignment`, preferably at `hint`, which must be such a multiple.
+/// Maps `bytes` at a multiple of `alignment`, preferably at `hint`, which must be such a multiple (0: anywhere).
 pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option<usize> {
-    let start = map(hint, bytes)?;
-    if start % alignment == 0 {
-        return Some(start);
+    if hint != 0 {
+        let start = map(hint, bytes)?;
+        if start % alignment == 0 {
+            return Some(start);
+        }
+        // SAFETY: mapped above, and not accessed yet.
+        unsafe { unmap(start, bytes) };
     }
-    // SAFETY: mapped above, and not accessed yet.
-    unsafe { unmap(start, bytes) };
     let around = map(0, bytes.checked_add(alignment)?)?;
     let start = around.next_multiple_of(alignment);
     // SAFETY: only the parts before and after the returned range.

@@ -6,7 +6,7 @@ use core::ptr;
 use crate::sync::list::List;
 use crate::thread::ident::IdentBlock;
 use crate::thread::object::{DAEMON, DUMMY, IN_SHUTDOWN, MAIN, NAMED, TIMER, known_current};
-use crate::thread::registry::{MAIN_IDENT, ZOMBIE_COUNT};
+use crate::thread::registry::MAIN_IDENT;
 use crate::thread::{ident, registry};
 use crate::timer::object as timer_object;
 
@@ -14,10 +14,9 @@ use crate::timer::object as timer_object;
 /// visited: `Thread::state` recognizes them by their identifiers.
 pub(crate) fn after_fork_in_child() {
     let mut registry = registry::lock();
-    // `shutdown_waiters` stays: the calling thread may be in a shutdown, and a count that is too high only costs wakes.
+    // `stack_count` resets the number of zombies. `shutdown_waiters` stays: the calling thread may be in a shutdown, and a count that is too high only costs wakes.
     registry.ident_block = IdentBlock::EMPTY;
     registry.timers.after_fork_in_child();
-    ZOMBIE_COUNT.store(0, Ordering::Relaxed);
     registry.next_dummy_check = ptr::null();
     registry.exiting_dummies = 0;
     registry.has_reaper = false;

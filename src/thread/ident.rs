@@ -11,6 +11,7 @@ use core::sync::atomic::AtomicU64 as MachineU64;
 
 use crate::sync::fork_epoch::fork_epoch;
 pub(crate) use crate::sync::fork_epoch::is_child;
+use crate::sync::padded::Padded;
 pub(crate) use crate::sys::calling_thread::{is_initial_thread, native_id};
 use crate::sys::tls;
 
@@ -23,7 +24,7 @@ pub(crate) const FIRST_OWNER_TAG: u64 = INITIAL_THREAD_IDENT << OWNER_SHIFT;
 pub(crate) const INITIAL_THREAD_IDENT: u64 = 1;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static NEXT_IDENT: AtomicU64 = AtomicU64::new(INITIAL_THREAD_IDENT + 1);
+static NEXT_IDENT: Padded<AtomicU64> = Padded::new(AtomicU64::new(INITIAL_THREAD_IDENT + 1));
 
 /// In a child of fork: the first identifier that a new thread can get. 0 in a process that is not a child of fork.
 /// This and the next one are written only while the child has one thread, so they need not be the models' atomics.

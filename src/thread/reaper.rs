@@ -16,19 +16,17 @@ use crate::sys::futex;
 use crate::sys::probe;
 use crate::sys::pthread;
 use crate::thread::object::Thread;
-use crate::thread::registry::Zombie;
+use crate::thread::registry::{ZOMBIES_PER_CALL, Zombie};
 use crate::thread::{registry, stack_cache, stack_count};
 use crate::time::Deadline;
 
-/// How many zombies a start, or an exiting thread, checks.
-const ZOMBIES_PER_CALL: usize = 2;
 /// The first and the longest interval of the reaper, in nanoseconds.
 const MIN_REAPER_INTERVAL_NS: u64 = 1_000_000;
 const MAX_REAPER_INTERVAL_NS: u64 = 250_000_000;
 
 impl Zombie {
     /// Called after the registry mutex is unlocked. Returns true if the thread's stack has been released.
-    fn reap(self) -> bool {
+    pub(super) fn reap(self) -> bool {
         match self {
             Zombie::Terminated(thread) => {
                 thread.release_stack_and_self_ref();
@@ -73,14 +71,19 @@ fn try_reap_one() -> bool {
     })
 }
 
+/// Returns how many zombies a start leaves alone.
+///
+/// A reap orders all that the zombie did before what the caller does next, which would hide races of the program from a
+/// race detector. So while one is active, zombies are reaped only when their number approaches what the detector can
+/// track.
+pub(super) fn tolerated_zombies() -> usize {
+    if annotate::is_active() { 1000 } else { 0 }
+}
+
 /// Checks up to [`ZOMBIES_PER_CALL`] zombies and reaps those that are gone, so that zombies do not accumulate.
 pub(crate) fn try_reap_some() {
-    // A reap orders all that the zombie did before what the caller does next, which would hide races of the program
-    // from a race detector. So while one is active, zombies are reaped only when their number approaches what the
-    // detector can track.
-    let tolerated = if annotate::is_active() { 1000 } else { 0 };
     for _ in 0..ZOMBIES_PER_CALL {
-        if registry::zombie_count() <= tolerated || !try_reap_one() {
+        if stack_count::zombies() <= tolerated_zombies() || !try_reap_one() {
             return;
         }
     }
@@ -89,7 +92,7 @@ pub(crate) fn try_reap_some() {
 /// Checks all zombies once and reaps those that are gone. Returns true if it reaped any.
 pub(crate) fn reap_all() -> bool {
     let mut any = false;
-    for _ in 0..registry::zombie_count() {
+    for _ in 0..stack_count::zombies() {
         let Some(found) = registry::check_next_zombie() else { break };
         any |= found.reap();
     }

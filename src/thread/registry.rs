@@ -18,13 +18,14 @@
 //! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return a
 //! [`DeferredWake`], which the caller uses after the unlock. Rare ones wake under the mutex.
 
-use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::padded::Padded;
 use crate::sync::wait_note::PROCESS_EXIT;
 use crate::sync::wait_observer;
 use crate::sys::annotate;
@@ -67,11 +68,8 @@ pub(crate) struct Registry {
 offsets!(RegistryOffsets of Registry: awaited_count, timers);
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-pub(crate) static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::new());
-
-/// The length of `zombies`. Changed under the mutex; a reader without it gets a hint.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-pub(super) static ZOMBIE_COUNT: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static REGISTRY: Padded<InternalMutex<Registry>> =
+    Padded::new(InternalMutex::new(Registry::new()));
 
 /// A futex: incremented under the mutex for each change that a waiting shutdown must see, if there is a waiter.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -223,10 +221,12 @@ impl Registry {
     fn remove_zombie(&mut self, thread: &'static Thread) {
         self.zombies.remove(thread);
         thread.links.clear();
-        ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         stack_count::remove_zombie(thread.zombie_stack_size());
     }
 }
+
+/// How many zombies a start, or an exiting thread, checks.
+pub(super) const ZOMBIES_PER_CALL: usize = 2;
 
 /// The result of `check_next_zombie`.
 pub(super) enum Zombie {
@@ -294,12 +294,16 @@ pub(crate) fn assign_name_number(thread: &Thread) {
 }
 
 /// Changes a thread to `STARTING` and adds it, in one step, so that a fork finds it either unstarted or in the list.
-pub(crate) fn add(thread: &'static Thread) -> Result<()> {
+/// Under the same lock, checks some zombies if there are more than `tolerated`, as `check_next_zombie` does. The caller
+/// reaps them.
+pub(super) fn add(thread: &'static Thread, tolerated: usize) -> Result<[Option<Zombie>; ZOMBIES_PER_CALL]> {
     let mut registry = REGISTRY.lock();
     registry.check_startable(thread)?;
     thread.transition(NOT_STARTED, STARTING);
     registry.insert(thread);
-    Ok(())
+    Ok(core::array::from_fn(|_| {
+        if stack_count::zombies() <= tolerated { None } else { registry.check_next_zombie() }
+    }))
 }
 
 /// Calls `set` if the thread has not been started. A concurrent start comes either before or after this call.
@@ -349,17 +353,11 @@ pub(super) fn move_to_zombies(thread: &'static Thread, stack_size: usize) {
     wait_observer::record_wake(PROCESS_EXIT);
     registry.remove_alive(thread);
     registry.zombies.push_back(thread);
-    ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     thread.set_flag(ZOMBIE);
     stack_count::add_zombie(stack_size);
     let shutdown = registry.bump_shutdown_seq();
     drop(registry);
     DeferredWake { thread: None, shutdown }.wake();
-}
-
-/// Returns the number of zombies. A hint: the mutex is not held.
-pub(super) fn zombie_count() -> usize {
-    ZOMBIE_COUNT.load(Ordering::Relaxed)
 }
 
 /// As `Registry::check_next_zombie`.

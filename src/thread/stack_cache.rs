@@ -32,7 +32,7 @@
 //!
 //! | state | `in_use` | `memory` | list |
 //! |---|---|---|---|
-//! | free record | false | 0 | `StackCache::free_records` |
+//! | free record | false | 0 | `StackCache::free_records`, or none before its first use |
 //! | in use, on this library's stack | true | its address | none |
 //! | in use, on pthread's stack, or not mapped yet | true | 0 | none |
 //! | cached | false | its address | `StackCache::first` to `last` |
@@ -57,6 +57,7 @@ use crate::error::{Error, Result};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::padded::Padded;
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::exec_stack;
@@ -110,14 +111,18 @@ unsafe impl Sync for Stack {}
 
 /// The hot stack, or NULL.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static HOT_STACK: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
+static HOT_STACK: Padded<AtomicPtr<Stack>> = Padded::new(AtomicPtr::new(ptr::null_mut()));
 
 /// The cache, and all records.
 struct StackCache {
     /// The cached stacks, the most recently used one first.
     cached: List<Stack>,
-    /// Records without a stack.
+    /// Records without a stack, which have had one.
     free_records: *const Stack,
+    /// The first record of the last chunk that has not been used yet, and how many there are. So the pages of a chunk are
+    /// touched only when there are that many stacks.
+    unused_records: *const Stack,
+    unused_record_count: usize,
     /// The chunks of records, linked through the first record of each.
     chunks: *const Stack,
     /// In a child of fork, the position of the scan for stacks of the parent's threads: a chunk, and an index in it.
@@ -128,7 +133,7 @@ struct StackCache {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::new());
+static STACK_CACHE: Padded<InternalMutex<StackCache>> = Padded::new(InternalMutex::new(StackCache::new()));
 
 /// Unmaps a few cached stacks, as long as there are too many.
 pub(crate) fn unmap_excess() {
@@ -326,6 +331,8 @@ impl StackCache {
         StackCache {
             cached: List::new(),
             free_records: ptr::null(),
+            unused_records: ptr::null(),
+            unused_record_count: 0,
             chunks: ptr::null(),
             scan_chunk: ptr::null(),
             scan_index: 0,
@@ -413,12 +420,18 @@ impl StackCache {
 
     /// Returns a record without a stack.
     fn alloc_record(&mut self) -> Result<&'static Stack> {
-        if self.free_records.is_null() {
+        // SAFETY: records are never unmapped.
+        if let Some(record) = unsafe { self.free_records.as_ref() } {
+            self.free_records = record.links.next.get();
+            return Ok(record);
+        }
+        if self.unused_record_count == 0 {
             self.grow()?;
         }
-        // SAFETY: records are never unmapped.
-        let record = unsafe { &*self.free_records };
-        self.free_records = record.links.next.get();
+        // SAFETY: in a chunk, which is never unmapped; zero is a valid record.
+        let record = unsafe { &*self.unused_records };
+        self.unused_records = self.unused_records.wrapping_add(1);
+        self.unused_record_count -= 1;
         Ok(record)
     }
 
@@ -437,16 +450,12 @@ impl StackCache {
             return Err(Error::NoThread);
         }
         annotate::mark_untracked(chunk, CHUNK_SIZE);
-        for index in (0..RECORDS_PER_CHUNK).rev() {
-            // SAFETY: inside of the chunk and aligned; zero is a valid record, and no thread uses it yet.
-            let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
-            if index == 0 {
-                record.links.next.set(self.chunks);
-                self.chunks = record;
-            } else {
-                self.free_record(record);
-            }
-        }
+        // SAFETY: the first record of the new chunk; zero is a valid record, and no thread uses it yet.
+        let first: &'static Stack = unsafe { &*chunk.cast::<Stack>() };
+        first.links.next.set(self.chunks);
+        self.chunks = first;
+        self.unused_records = ptr::from_ref(first).wrapping_add(1);
+        self.unused_record_count = RECORDS_PER_CHUNK - 1;
         Ok(())
     }
 }
@@ -464,7 +473,7 @@ const RECORDS_PER_CHUNK: usize = CHUNK_SIZE / size_of::<Stack>();
 const RECORDS_PER_DEALLOCATE: usize = 8;
 
 fn map(size: usize, guard_size: usize, executable: bool) -> Option<usize> {
-    stack_count::refresh_limits();
+    stack_count::refresh_limits(size);
     let length = size.checked_add(guard_size)?;
     // SAFETY: maps new memory at an address that the kernel chooses, and makes all but the guard page accessible.
     unsafe {

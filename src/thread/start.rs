@@ -26,10 +26,14 @@ pub(crate) fn inherited_daemon() -> u32 {
 
 /// Creates the OS thread, or makes the timer pending. A started thread has a reference to itself until it is done.
 pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
-    init_runtime_for_start()?;
+    init_runtime()?;
     let is_timer = thread.has_flag(TIMER);
     let self_ref = thread.handle().internal_ref()?;
-    let started = registry::add(thread).and_then(|()| {
+    let started = registry::add(thread, reaper::tolerated_zombies()).and_then(|zombies| {
+        // Before the stack is allocated, which may be that of one of them.
+        for zombie in zombies.into_iter().flatten() {
+            zombie.reap();
+        }
         let started = if is_timer { start::start_from_thread(thread) } else { start_os_thread(thread) };
         started.inspect_err(|_| registry::rollback_start(thread))
     });
@@ -40,12 +44,18 @@ pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
     started
 }
 
-/// Does what must precede the first start of a thread or timer, and reaps a few ended threads.
-pub(crate) fn init_runtime_for_start() -> Result<()> {
+/// Does what must precede the first start of a thread or timer.
+fn init_runtime() -> Result<()> {
     ensure_atexit_registered()?;
     ensure_exit_key()?;
     // If main calls pthread_exit, its exit hook makes the process wait for its threads. A start does not need it.
     let _ = register_exit_hook();
+    Ok(())
+}
+
+/// As `init_runtime`, and reaps a few ended threads.
+pub(crate) fn init_runtime_for_start() -> Result<()> {
+    init_runtime()?;
     reaper::try_reap_some();
     Ok(())
 }
