@@ -345,7 +345,7 @@ impl Arena {
 
     /// As `has_key_fast`, but false is exact.
     #[inline(always)]
-    pub(super) fn has_key(&self, bits: usize) -> bool {
+    pub(crate) fn has_key(&self, bits: usize) -> bool {
         // The first slot of a block is not an object. Its memory must not be used as an object's mutex, which some
         // calls lock before they check the word.
         let is_first = bits & (BLOCK_SIZE - SLOT_UNIT) == 0;

@@ -47,6 +47,10 @@ unsafe impl<T: Lockable> Object for T {
         }
     }
 
+    fn clear_live(&self, tag: u64) {
+        self.raw().clear_live(tag);
+    }
+
     fn finalize(&self) {
         note::free_of(self.header());
         if annotate::is_active() {

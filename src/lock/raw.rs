@@ -27,13 +27,15 @@
 //! | 0 to 5 | generation of the slot | `handle` | exact |
 //! | 6 `LIVE` | the lock exists | `handle` sets it; the thread that destroys the lock clears it | exact |
 //! | 7 `HAS_WAITERS` | the wait queue is not empty | a thread that holds the mutex | exact while no thread holds the mutex; stale in a child of fork until the queue first changes, and after destroy |
-//! | 8 `DESIGNATED_WAKER` | a release need not wake a waiter: as many as allowed are awake and on their way, or no waiter is left to wake. Illegal without `HAS_WAITERS` | a thread that holds the mutex | like `HAS_WAITERS` |
+//! | 8 `DESIGNATED_WAKER` | a release need not wake a waiter: as many as allowed are awake and on their way, or no waiter is left to wake. Without `HAS_WAITERS`, it is `STORE_STOPPED`: see "Releases by a store". Illegal in a Lock without `HAS_WAITERS` | a thread that holds the mutex; the owner of an RLock, when it ends `STORE_STOPPED` | like `HAS_WAITERS` |
 //! | 9 to 63 owner | 0: unlocked. `HANDOFF_PENDING` (bit 9 alone): offered to the waiter in state `OFFERED`. Otherwise locked: the owner tag of the thread that acquired the lock | see below | exact |
 //!
 //! | from | to | who | ordering |
 //! |---|---|---|---|
 //! | unlocked, any flags | locked, same flags | a thread that wants the lock | acquire; a waiter that has been woken: acquire and release |
-//! | locked, no flags | unlocked, no flags | the releasing thread | release |
+//! | locked, no flags | unlocked, no flags | the releasing thread. The owner of an RLock does so by a store | release |
+//! | locked, `STORE_STOPPED` | unlocked, same flag | the owner of an RLock. Every `STORE_AGAIN_PERIOD`th of a thread's releases like this clears the flag | release |
+//! | locked, but flags have just been set or `LIVE` cleared | `LIVE`, unlocked, no flags | the owner of an RLock, whose store overwrites the change. The thread that has made it repeats it | release |
 //! | locked, both flags | unlocked, both flags | the releasing thread. Every `FAIRNESS_CHECK_PERIOD`th of a thread's releases like this is one of the next two instead | release |
 //! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
 //! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, under the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
@@ -50,9 +52,37 @@
 //! empties the queue. Flags and an offer that the word still shows then belong to no waiter. The next change of the
 //! queue corrects the flags, and the offer can be revoked without a delay.
 //!
+//! # Releases by a store
+//!
+//! Only its owner may release an RLock, so it need not execute a locked instruction: if the word has no flags, it stores
+//! the unlocked one, in a restartable sequence of the compare and the store (`sys::restartable_store`). Between the two,
+//! or before the store is visible, another thread may change the word, and the store overwrites the change: a flag, a
+//! cleared `LIVE`, or the word of a reinit. So a thread that changes the word of an RLock that another thread owns calls
+//! `restartable_store::finish_others`, a system call, and then reads the word again:
+//!
+//! - A thread that sets flags, under the mutex, where there were none (`set_flags`). If the flags are gone, it repeats
+//!   the change, and may find the lock unlocked. If they are there, they stay: no release by a store begins at a word
+//!   with flags, and none that began before is left. Further changes of the flags need no system call, nor does a
+//!   waiter that has been woken and parks again.
+//! - Destroy and reinit set `STORE_STOPPED` in this way before they change the word (`change_word`). Otherwise a store
+//!   could make the lock live again, or unlock it for the next thread that has acquired it, or write to the next lock
+//!   in the slot.
+//! - `Object::clear_live`, which does not wait for the mutex, clears `LIVE` until it stays cleared.
+//!
+//! Without the mutex, the flags of a word do not show that no store is left: the thread that has set them may still be
+//! in the system call. If the owner is the calling thread, or if there is none, there is no store to wait for.
+//!
+//! A lock that has been contended will be again. So when its queue becomes empty, the word keeps one flag,
+//! `STORE_STOPPED`, with which the owner releases the lock by a compare-and-swap, and a contended lock costs no system
+//! calls. The owner ends this state after many such releases.
+//!
+//! A store is a release like the compare-and-swap of other releases: what its thread does next is seen only by threads
+//! that also see the store.
+//!
 //! # Invariants, while no thread holds the mutex, the lock exists and its queue is this process's
 //!
-//! 1. The flags are those that `LockQueue::flags` computes.
+//! 1. The flags are those that `LockQueue::flags` computes, or, if these are none, `STORE_STOPPED` in an RLock. If there
+//!    are any, no store of the owner is left.
 //! 2. The owner is `HANDOFF_PENDING` if and only if exactly one waiter in the queue is in state `OFFERED`.
 //! 3. If the queue is not empty, at least one thread will serve it: an owner whose release takes the slow path, a
 //!    waiter that has been woken, or a thread that watches an offer.
@@ -62,10 +92,10 @@
 //!
 //! | at rest | the next change is made by |
 //! |---|---|
-//! | unlocked, no flags | any thread |
+//! | unlocked, no flags or `STORE_STOPPED` | any thread |
 //! | unlocked, both flags | any thread; the designated waker is on its way |
 //! | unlocked, `HAS_WAITERS` | any thread. Occurs only after a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
-//! | locked, no flags | the owner, whose release needs no mutex |
+//! | locked, no flags or `STORE_STOPPED` | the owner, whose release needs no mutex |
 //! | locked, `HAS_WAITERS` | the owner, whose release wakes a waiter or hands off |
 //! | locked, both flags | the owner, whose release wakes no waiter, but may hand off |
 //! | offered, any flags | the waiter to which the lock is offered, or a thread that revokes the offer |
@@ -106,6 +136,8 @@
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::handle::ObjectKind;
+use crate::handle::arena::ARENAS;
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::lock_annotations::AtomicTsanOwner;
@@ -115,6 +147,7 @@ use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_observer::{self, NOTIFY};
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, PendingWake, QUEUED, RETRY, Waiter};
+use crate::sys::restartable_store;
 use crate::sys::tls;
 use crate::thread::ident::FIRST_OWNER_TAG;
 use crate::time::{Deadline, Timeout};
@@ -122,6 +155,8 @@ use crate::time::{Deadline, Timeout};
 const HAS_WAITERS: u64 = 1 << 7;
 const DESIGNATED_WAKER: u64 = 1 << 8;
 const FLAGS: u64 = HAS_WAITERS | DESIGNATED_WAKER;
+/// The flags of an RLock that has no waiters, but whose owner must not release it by a store.
+const STORE_STOPPED: u64 = DESIGNATED_WAKER;
 /// The owner field while the lock is offered to a waiter: less than any owner tag.
 pub(crate) const HANDOFF_PENDING: u64 = 1 << 9;
 const OWNER_MASK: u64 = !(HANDOFF_PENDING - 1);
@@ -143,6 +178,9 @@ const WATCH_ALL_TICKS: u32 = 1 << 17;
 /// One in this many contended releases of a thread reads the clock, in case the fairness deadline has passed. Prime, so
 /// that a thread that uses several locks in turn does not read it for the same one each time.
 const FAIRNESS_CHECK_PERIOD: u32 = if cfg!(model) { 2 } else { 61 };
+/// One in this many releases of a thread in `STORE_STOPPED` ends that state. To stop the stores again costs as much as a
+/// thousand of these releases, and it must not happen too often to a lock that is sometimes contended. Prime, as above.
+const STORE_AGAIN_PERIOD: u32 = if cfg!(model) { 2 } else { 65_521 };
 
 /// The number of designated wakers a lock may have. One is enough as a rule: more would find the lock taken.
 const MAX_DESIGNATED_WAKERS: u16 = 1;
@@ -378,17 +416,40 @@ impl RawLock {
         }
     }
 
-    /// Releases the lock if `owner_tag` owns it and the release needs no mutex. On false, the slow path decides.
+    /// As `acquire_fast`, for an RLock whose word the caller has just read.
     #[inline(always)]
-    pub(crate) fn release_fast(&self, tag: u64, owner_tag: u64) -> bool {
-        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => true,
-            Err(word) => {
-                word == tag | owner_tag | FLAGS
-                    && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0
-                    && self.cas(word, tag | FLAGS, Ordering::Release)
-            }
+    pub(crate) fn acquire_fast_from(&self, word: u64, tag: u64, owner_tag: u64) -> bool {
+        word & !FLAGS == tag && self.cas(word, word | owner_tag, Ordering::Acquire)
+    }
+
+    /// Releases an RLock if `owner_tag`, that of the calling thread, owns it and the release needs no mutex. On false,
+    /// the slow path decides.
+    #[inline(always)]
+    pub(crate) fn release_fast_by_owner(&self, tag: u64, owner_tag: u64) -> bool {
+        restartable_store::compare_and_store(self.word(), tag | owner_tag, tag)
+            || self.release_fast_by_cas(tag, owner_tag)
+    }
+
+    /// As `release_fast_by_owner`, without a store.
+    #[inline(always)]
+    pub(crate) fn release_fast_by_cas(&self, tag: u64, owner_tag: u64) -> bool {
+        let word = self.word().load(Ordering::Relaxed);
+        if word & !FLAGS != tag | owner_tag {
+            return false;
         }
+        let needs_no_mutex = match word & FLAGS {
+            0 => true,
+            STORE_STOPPED => return self.release_stopped(word),
+            FLAGS => count_contended_release() % FAIRNESS_CHECK_PERIOD != 0,
+            _ => false,
+        };
+        needs_no_mutex && self.cas(word, word & !OWNER_MASK, Ordering::Release)
+    }
+
+    /// Releases an RLock in `STORE_STOPPED`, which a few of these releases end.
+    fn release_stopped(&self, word: u64) -> bool {
+        let mask = if count_contended_release() % STORE_AGAIN_PERIOD == 0 { TAG } else { !OWNER_MASK };
+        self.cas(word, word & mask, Ordering::Release)
     }
 
     /// As `release_fast`, for a lock that any thread may release. `owner_tag` is that of the calling thread, which is
@@ -468,7 +529,7 @@ impl RawLock {
                 return Err(Error::NotAcquired);
             }
             let released = if word & HAS_WAITERS == 0 {
-                self.cas(word, tag, Ordering::Release)
+                self.cas(word, word & !OWNER_MASK, Ordering::Release)
             } else {
                 // Another thread may free the lock before this one has issued its wake-ups.
                 let _pin = pin()?;
@@ -483,7 +544,13 @@ impl RawLock {
     /// Whether `owner_tag` owns the lock.
     #[inline(always)]
     pub(crate) fn is_held_by(&self, tag: u64, owner_tag: u64) -> bool {
-        self.word().load(Ordering::Relaxed) & !FLAGS == tag | owner_tag
+        Self::is_word_held_by(self.word().load(Ordering::Relaxed), tag, owner_tag)
+    }
+
+    /// Whether `owner_tag` owns a lock with this word.
+    #[inline(always)]
+    pub(crate) fn is_word_held_by(word: u64, tag: u64, owner_tag: u64) -> bool {
+        word & !FLAGS == tag | owner_tag
     }
 
     /// The owner: 0, `HANDOFF_PENDING` if the lock is offered to a waiter, or an owner tag.
@@ -651,12 +718,62 @@ impl RawLock {
         let mut wakes = 0;
         loop {
             let word = self.word().load(Ordering::Relaxed);
-            let flags = queue.flags();
+            let mut flags = queue.flags();
+            if flags == 0 && word & FLAGS != 0 && self.is_released_by_store() {
+                flags = STORE_STOPPED;
+            }
             if flags == HAS_WAITERS && word & OWNER_MASK == 0 && wakes < MAX_WAKES_PER_RELEASE {
                 wakes += 1;
                 let _ = self.wake_next(queue, wake_queue);
-            } else if word & FLAGS == flags || self.cas(word, word & !FLAGS | flags, Ordering::Relaxed) {
+            } else if word & FLAGS == flags || self.set_flags(word, flags) {
                 return;
+            }
+        }
+    }
+
+    /// Changes the flags, if the word is still `word`. Returns whether they have been changed and no store can overwrite
+    /// them. The caller holds the mutex.
+    fn set_flags(&self, word: u64, flags: u64) -> bool {
+        if !self.cas(word, word & !FLAGS | flags, Ordering::Relaxed) {
+            return false;
+        }
+        if !self.may_be_overwritten(word) {
+            return true;
+        }
+        restartable_store::finish_others();
+        self.word().load(Ordering::Relaxed) & FLAGS == flags
+    }
+
+    /// Whether the owner releases this lock by a store: whether it is an RLock, on a system that permits it.
+    fn is_released_by_store(&self) -> bool {
+        restartable_store::is_available()
+            && ARENAS[ObjectKind::RLock as usize].has_key(self.header.handle_bits())
+    }
+
+    /// Whether another thread owns the lock, with this word, and may be about to release it by a store. If the caller
+    /// holds the mutex, see also `may_be_overwritten`.
+    fn may_owner_store(&self, word: u64) -> bool {
+        word >= FIRST_OWNER_TAG && word & OWNER_MASK != tls::owner_tag() && self.is_released_by_store()
+    }
+
+    /// Whether another thread may be about to release the lock by a store, which overwrites a change of this word. The
+    /// caller holds the mutex.
+    fn may_be_overwritten(&self, word: u64) -> bool {
+        word & FLAGS == 0 && self.may_owner_store(word)
+    }
+
+    /// Changes the word to `change(word)`, unless that is `None`, so that no store overwrites the change. Returns
+    /// whether it has been changed. The caller holds the mutex.
+    fn change_word(&self, change: impl Fn(u64) -> Option<u64>) -> bool {
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if self.may_be_overwritten(word) {
+                let _ = self.set_flags(word, STORE_STOPPED);
+                continue;
+            }
+            let Some(changed) = change(word) else { return false };
+            if self.cas(word, changed, Ordering::AcqRel) {
+                return true;
             }
         }
     }
@@ -854,7 +971,20 @@ impl RawLock {
     /// while the last reference was released. A thread that enters the queue sets `HAS_WAITERS` and then reads `LIVE`:
     /// either this function sees the flag, or that thread sees that `LIVE` is cleared, and leaves the queue.
     pub(crate) fn invalidate(&self, tag: u64) {
-        self.header.clear_live(tag);
+        let clear_live = |word| (word & TAG == tag).then_some(word & !LIVE);
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if self.may_owner_store(word) {
+                let _queue = self.queue.lock();
+                self.change_word(clear_live);
+                break;
+            }
+            // `Object::clear_live` may have done so.
+            let Some(dead) = clear_live(word) else { break };
+            if self.cas(word, dead, Ordering::AcqRel) {
+                break;
+            }
+        }
         if self.word().load(Ordering::Relaxed) & HAS_WAITERS != 0 {
             self.with_queue(|queue, wake_queue| {
                 self.grant_offered(queue, wake_queue);
@@ -863,19 +993,23 @@ impl RawLock {
         }
     }
 
+    /// `Object::clear_live` of a lock: waits for no mutex. Until it returns, a store of the owner may make the lock live
+    /// again.
+    pub(crate) fn clear_live(&self, tag: u64) {
+        while let Some(word) = self.header.clear_live_if(tag, |word| Some(word & !LIVE)) {
+            if !self.may_owner_store(word) {
+                break;
+            }
+            restartable_store::finish_others();
+        }
+    }
+
     /// Unlocks the lock whatever its state. Meant for a child of fork, in which the owner may not exist. Waiters of
     /// this process start over.
     pub(crate) fn reinit(&self, tag: u64) -> Result<()> {
         self.with_queue(|queue, wake_queue| {
-            let mut word = self.word().load(Ordering::Relaxed);
-            loop {
-                if word & TAG != tag {
-                    return Err(Error::Handle);
-                }
-                match self.word().compare_exchange(word, tag, Ordering::AcqRel, Ordering::Relaxed) {
-                    Ok(_) => break,
-                    Err(now) => word = now,
-                }
+            if !self.change_word(|word| (word & TAG == tag).then_some(tag)) {
+                return Err(Error::Handle);
             }
             self.abort_waiters(queue, wake_queue);
             Ok(())

@@ -3,6 +3,10 @@
 //! States and orderings: `lock::raw`. The owner field of the word is the owner tag of the owning thread. Owner tags are
 //! never reused, so an RLock whose owner has exited stays locked. The recursion count is not in the lock: the owning
 //! thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own memory.
+//!
+//! Only the owner releases an RLock. So its last release is a store, where a Lock's is a compare-and-swap: one locked
+//! instruction per acquire and release, not two. `lock::raw` describes what other threads do for that, which change the
+//! word beside it.
 
 use crate::error::{Error, Result};
 use crate::handle::note::Named;
@@ -11,6 +15,7 @@ use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
 use crate::lock::recursion;
 use crate::sys::annotate;
+use crate::sys::atomic::Ordering;
 use crate::thread::ident;
 use crate::time::Timeout;
 
@@ -66,14 +71,15 @@ impl Handle<RLock> {
     pub(crate) fn acquire_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };
         let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
-        if rlock.raw.is_held_by(tag, owner_tag) {
+        let word = rlock.raw.word().load(Ordering::Relaxed);
+        if RawLock::is_word_held_by(word, tag, owner_tag) {
             return recursion::increment_fast(self.bits());
         }
         // Checked first, so that no function is called after the lock has been acquired.
         if !recursion::may_reset_fast(self.bits()) {
             return false;
         }
-        let acquired = rlock.raw.acquire_fast(tag, owner_tag);
+        let acquired = rlock.raw.acquire_fast_from(word, tag, owner_tag);
         if acquired {
             recursion::reset_fast(self.bits());
         }
@@ -132,7 +138,7 @@ impl Handle<RLock> {
         let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
         // The count is valid for the owner only; whether the calling thread is the owner is checked below.
         match recursion::count_fast(self.bits()) {
-            Some(0) => rlock.raw.release_fast(tag, owner_tag),
+            Some(0) => rlock.raw.release_fast_by_owner(tag, owner_tag),
             Some(extra_count) if rlock.raw.is_held_by(tag, owner_tag) => {
                 recursion::set_cached(extra_count - 1);
                 true
@@ -176,11 +182,14 @@ impl Handle<RLock> {
         let (rlock, tag) = self.slot()?;
         let owner_tag = ident::owner_tag();
         let extra_count = recursion::count(self.bits());
-        if annotate::is_active() {
-            rlock.annotate_release();
-        }
         recursion::set(self.bits(), 0);
-        if !rlock.raw.release_fast(tag, owner_tag) {
+        let released = if annotate::is_active() {
+            rlock.annotate_release();
+            rlock.raw.release_fast_by_cas(tag, owner_tag)
+        } else {
+            rlock.raw.release_fast_by_owner(tag, owner_tag)
+        };
+        if !released {
             self.release_raw_slow(owner_tag)?;
         }
         Ok(extra_count)

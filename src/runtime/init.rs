@@ -10,6 +10,7 @@ use crate::sys::annotate;
 use crate::sys::asymmetric_fence;
 use crate::sys::calling_thread::is_initial_thread;
 use crate::sys::libc_hooks;
+use crate::sys::restartable_store;
 use crate::sys::thread_state;
 
 /// Called by the loader, or by the first call of the library if a constructor of the program makes it before. Sets
@@ -26,6 +27,7 @@ extern "C" fn init() {
         fork::install_atfork_handlers();
         if is_initial_thread() {
             asymmetric_fence::register();
+            restartable_store::register();
             let _ = libc_hooks::register_exit_hook();
         }
         debug_variable::apply();

@@ -53,7 +53,7 @@ pub(crate) fn heavy() {
 }
 
 #[cfg(all(target_os = "linux", not(model)))]
-mod linux {
+pub(super) mod linux {
     use crate::sys::calling_thread::pause_for_a_millisecond;
     use crate::sys::preserving_errno;
     use core::ffi::c_int;
@@ -61,7 +61,7 @@ mod linux {
     pub(super) const REGISTER: c_int = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
     const FENCE: c_int = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED;
 
-    pub(super) fn membarrier(command: c_int) -> bool {
+    pub(in crate::sys) fn membarrier(command: c_int) -> bool {
         // SAFETY: the call has no preconditions, and changes no memory. All six arguments are passed, since interposers
         // of syscall() may read those that it does not need.
         preserving_errno(|| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0, 0, 0, 0) }) == 0

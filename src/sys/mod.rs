@@ -24,6 +24,7 @@ pub(crate) mod memory;
 pub(crate) mod offsets;
 pub(crate) mod probe;
 pub(crate) mod pthread;
+pub(crate) mod restartable_store;
 pub(crate) mod thread_state;
 pub(crate) mod tls;
 

@@ -3,6 +3,11 @@
 #define CONTEST_TURNS 10000
 #include "lockable.h"
 
+#include "sandbox.h"
+
+#include <fcntl.h>
+#include <sys/time.h>
+
 /* Also releases the rlock, so that it is unlocked when the thread exits. */
 static threading_status acquire_and_release(void *lock)
 {
@@ -305,6 +310,139 @@ static void many_acquired_twice(void)
     free(locks);
 }
 
+/* ---- releases by a store, which a waiting thread stops by the system call membarrier ---- */
+
+/* Threads that park, and owners that release the lock before they do, again and again. */
+struct parking {
+    threading_rlock *lock;
+    long counter;
+};
+
+#define PARKING_CASE "threads that are about to park are woken by a release"
+
+enum { PARKING_TURNS = 500 };
+
+static void *acquire_often(void *arg)
+{
+    struct parking *parking = arg;
+    for (int i = 0; i < PARKING_TURNS; i++) {
+        CHECK_STATUS(threading_rlock_acquire(parking->lock), THREADING_OK);
+        parking->counter++;
+        CHECK_STATUS(threading_rlock_release(parking->lock), THREADING_OK);
+    }
+    return arg;
+}
+
+/* With a new lock in each round, since the owner of a contended lock does not release it by a store for a while. */
+static void check_parking(void)
+{
+    for (int round = 0; round < test_many(40); round++) {
+        struct parking parking = {new_lock(), 0};
+        threading_thread *threads[4];
+        spawn_all(threads, acquire_often, &parking);
+        join_all(threads);
+        CHECK_INT(parking.counter, 4L * PARKING_TURNS);
+        CHECK(!threading_rlock_locked(parking.lock));
+        free_lock(parking.lock);
+    }
+}
+
+static atomic_int interrupts;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    atomic_fetch_add(&interrupts, 1);
+}
+
+/* A signal interrupts a thread between any two instructions of a release. */
+static void signals_lose_no_waiter(void)
+{
+    struct sigaction handler = {.sa_handler = interrupt, .sa_flags = SA_RESTART}, former;
+    int period = 50 * test_slowness();
+    struct itimerval often = {{0, period}, {0, period}}, never = {{0, 0}, {0, 0}};
+    CHECK_INT(sigaction(SIGALRM, &handler, &former), 0);
+    CHECK_INT(setitimer(ITIMER_REAL, &often, NULL), 0);
+    check_parking();
+    CHECK_INT(setitimer(ITIMER_REAL, &never, NULL), 0);
+    CHECK_INT(sigaction(SIGALRM, &former, NULL), 0);
+    CHECK(atomic_load(&interrupts) > 0);
+}
+
+static void *release_until_freed(void *arg)
+{
+    struct parking *parking = arg;
+    threading_status status = THREADING_OK;
+    while (status == THREADING_OK) {
+        status = threading_rlock_acquire(parking->lock);
+        if (status == THREADING_OK)
+            status = threading_rlock_release(parking->lock);
+    }
+    CHECK_INT(status, THREADING_ERR_HANDLE);
+    return arg;
+}
+
+/* The next lock is probably in the memory of the freed one, whose owner may be about to write there. */
+static void free_beside_release(void)
+{
+    for (int round = 0; round < test_many(500); round++) {
+        struct parking parking = {new_lock(), 0};
+        threading_thread *thread = spawn(release_until_freed, &parking);
+        while (!threading_rlock_locked(parking.lock))
+            sched_yield();
+        free_lock(parking.lock);
+        threading_rlock *newer = new_held_lock();
+        CHECK(!threading_rlock_locked(parking.lock));
+        for (int i = 0; i < 100; i++)
+            CHECK(threading_rlock_is_owned(newer));
+        CHECK_STATUS(threading_rlock_release(newer), THREADING_OK);
+        free_lock(newer);
+        join(thread);
+    }
+}
+
+static void waiters_in_a_child_of_fork(void)
+{
+    if (TEST_SANITIZED)
+        SKIP("ThreadSanitizer does not permit threads in a child of fork");
+    CHECK(run_in_child(check_parking));
+}
+
+#if defined(HAS_FILTERS)
+/* The library has found out that it may call membarrier before the program forbids it. */
+static void check_without_membarrier(void)
+{
+    check_parking();
+    block_system_call(SYS_membarrier);
+    check_parking();
+    free_beside_release();
+    check_parking();
+}
+
+/* A new process, in which the library is loaded where membarrier fails, runs one of the cases. */
+static void check_loaded_without_membarrier(void)
+{
+    char program[] = "/proc/self/exe", name[] = PARKING_CASE, *arguments[] = {program, name, NULL};
+    block_system_call(SYS_membarrier);
+    int null = open("/dev/null", O_WRONLY);
+    CHECK_INT(dup2(null, STDOUT_FILENO), STDOUT_FILENO);
+    execv(program, arguments);
+    _exit(CHILD_SKIPPED);
+}
+
+#endif
+
+static void works_without_membarrier(void)
+{
+#if defined(HAS_FILTERS)
+    if (TEST_SANITIZED || test_slowness() != 1)
+        SKIP("the tool needs its system calls");
+    if (run_in_child(check_without_membarrier) && run_in_child(check_loaded_without_membarrier))
+        return;
+#endif
+    SKIP("the system has no filters of system calls");
+}
+
 static const struct test_case cases[] = {
     {"a new rlock is unlocked; acquire makes the caller its owner, release unlocks it", new_is_unlocked},
     {"the owner may acquire an rlock again; other threads can after as many releases", owner_acquires_again},
@@ -322,6 +460,11 @@ static const struct test_case cases[] = {
     {"an rlock may be freed right after the release that wakes its waiter", release_then_free},
     {"at_fork_reinit unlocks a held rlock", reinit_unlocks},
     {"threads exclude each other at every recursion count", excludes},
+    {PARKING_CASE, check_parking},
+    {"no waiting thread is lost when signals interrupt the owner", signals_lose_no_waiter},
+    {"an rlock that is freed while its owner releases it stays freed", free_beside_release},
+    {"waiting threads are woken in a child of fork", waiters_in_a_child_of_fork},
+    {"an rlock works where membarrier is forbidden, from the start or later", works_without_membarrier},
     {"200,000 rlocks acquired twice each cost no more per call than one", many_acquired_twice},
 };
 

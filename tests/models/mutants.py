@@ -204,6 +204,30 @@ MUTANTS = {
         "lock/raw.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let owner",
         "            let word = self.word().load(Ordering::Relaxed);\n            let owner",
         "loom", "handle", "a_stale_handle"),
+    "rlock: a thread that sets a flag does not wait for a store of the owner": (
+        "lock/raw.rs", "        restartable_store::finish_others();\n        self.word().load(Ordering::Relaxed) & FLAGS == flags\n",
+        "        self.word().load(Ordering::Relaxed) & FLAGS == flags\n",
+        "loom", "rlock", "a_release_wakes"),
+    "rlock: a thread that sets a flag does not read the word again": (
+        "lock/raw.rs", "        self.word().load(Ordering::Relaxed) & FLAGS == flags\n", "        true\n",
+        "loom", "rlock", "a_release_wakes"),
+    "rlock: the owner stores although the word has flags": (
+        "sys/restartable_store.rs", "let is_equal = word.load(Ordering::Relaxed) == expected;",
+        "let is_equal = word.load(Ordering::Relaxed) & !384 == expected;",
+        "shuttle", "rlock", "the_owner_holds"),
+    "rlock: free does not wait for a store of the owner": (
+        "lock/raw.rs", "            if self.may_owner_store(word) {\n                let _queue", "            if false {\n                let _queue",
+        "loom", "rlock", "a_freed_lock"),
+    "rlock: free trusts flags that were set without a wait for the owner": (
+        "lock/raw.rs", "            if self.may_owner_store(word) {\n                let _queue", "            if self.may_be_overwritten(word) {\n                let _queue",
+        "loom", "rlock", "free_beside_reinit"),
+    "rlock: a call that fails beside free does not wait for a store of the owner": (
+        "lock/raw.rs", "            if !self.may_owner_store(word) {\n", "            if true {\n",
+        "shuttle", "rlock", "a_lock_that_was_found_freed"),
+    "rlock: reinit does not wait for a store of the owner": (
+        "lock/raw.rs", "if !self.change_word(|word| (word & TAG == tag).then_some(tag)) {",
+        "let word = self.word().load(Ordering::Relaxed);\n            if word & TAG == tag {\n                self.word().store(tag, Ordering::Release);\n            } else {",
+        "loom", "rlock", "a_lock_acquired_after"),
     "rlock: acquire after a reinit by another thread keeps the old recursion count": (
         "lock/rlock.rs", "        if acquired {\n            recursion::reset_fast(self.bits());\n        }\n        acquired\n", "        acquired\n",
         "loom", "rlock", "reinit_by_another"),
