@@ -49,6 +49,14 @@ pub(crate) struct PerThread {
     pub(crate) forks_child_reset: Cell<u16>,
     /// The thread reports a hang, and may be in the hook of the program. `dump::hang`.
     pub(crate) in_hang_hook: Cell<bool>,
+    /// The last contended Lock that the thread acquired or released had waiters. `lock::raw`, as the next three.
+    pub(crate) expects_waiters: Cell<bool>,
+    /// How fast the thread releases contended Locks.
+    pub(crate) release_pace: Cell<u8>,
+    /// Counts the acquires that found a lock locked.
+    pub(crate) contended_acquires: Cell<u8>,
+    /// When the thread last measured its pace, in ticks.
+    pub(crate) pace_measured: Cell<u32>,
     /// Identifies the trace to which the thread has written its name, and the thread. `dump::trace`.
     pub(crate) traced: Cell<u64>,
     /// When the last wait ended that the thread has written to a trace. `dump::trace`.

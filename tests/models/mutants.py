@@ -67,8 +67,8 @@ MUTANTS = {
         "loom", "lock", "one_of_two"),
     "lock: release is relaxed": (
         "lock/raw.rs",
-        "pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {\n        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release,",
-        "pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {\n        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Relaxed,",
+        "!expects_waiters && self.cas(tag | owner_tag, tag, Ordering::Release)",
+        "!expects_waiters && self.cas(tag | owner_tag, tag, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
     "lock: a release neither updates the flags nor wakes a waiter": (
         "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
