@@ -78,7 +78,7 @@
 //! | the waiter | the release |
 //! |---|---|
 //! | had parked on the releasing thread's CPU | hands the lock off. The waiter runs when the releasing thread parks |
-//! | had parked on another CPU, and is parked | only wakes the waiter, and sets the next deadline: the lock stays in use until the waiter runs, and acquires it |
+//! | had parked on another CPU, and is parked | only wakes the waiter, and sets the next deadline: the lock stays in use until the waiter runs, and acquires it. If the waiter parks again, the next release after a deadline hands the lock off |
 //! | had parked on another CPU, and has been woken | wakes and hands off to none: the waiter is on its way. `FORCE_HANDOFF_AFTER_TICKS` later, the release hands the lock off |
 //!
 //! `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
@@ -239,6 +239,7 @@ impl LockQueue {
         waiter.woken.set(false);
         waiter.unresponsive.set(false);
         waiter.is_watcher.set(false);
+        waiter.had_fair_wake.set(false);
         self.waiters.push_back(waiter);
     }
 
@@ -291,10 +292,13 @@ impl LockQueue {
         } else {
             first
         };
-        if first.parked_on_this_cpu() || first.woken.get() && is_overdue {
+        let is_on_its_way = first.woken.get() && !is_overdue;
+        if first.parked_on_this_cpu() {
             FairTurn::HandOff(first)
-        } else if first.woken.get() {
+        } else if is_on_its_way {
             FairTurn::None
+        } else if first.woken.get() || first.had_fair_wake.get() {
+            FairTurn::HandOff(first)
         } else {
             FairTurn::Wake(first)
         }
@@ -618,6 +622,7 @@ impl RawLock {
             match fair_turn {
                 FairTurn::None => {}
                 FairTurn::Wake(first) => {
+                    first.had_fair_wake.set(true);
                     let _ = wake_queue.add(first, RETRY, &self.adaptive_spin);
                 }
                 FairTurn::HandOff(first) => {
