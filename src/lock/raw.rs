@@ -167,10 +167,10 @@ const SLOW_PACE: u8 = 0;
 const HOT_PACE: u8 = 2;
 
 /// The number of designated wakers a lock may have. One is enough as a rule: more would find the lock taken.
-const MAX_DESIGNATED_WAKERS: u16 = 1;
+const MAX_DESIGNATED_WAKERS: u8 = 1;
 /// The same while the first waiter is a notified one. After a broadcast, many waiters want the lock for a short time
 /// each, and with one waker at a time the CPUs would go idle in between, which makes each wake-up slow.
-const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u16 = 32;
+const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u8 = 32;
 /// The number of waiters that one call wakes. The woken threads then share the work of waking the others.
 const MAX_WAKES_PER_RELEASE: usize = 3;
 
@@ -185,14 +185,16 @@ pub(crate) struct RawLock {
     pub(super) tsan_owner: AtomicTsanOwner,
 }
 
+const _: () = assert!(size_of::<RawLock>() <= 64);
+
 struct LockQueue {
     waiters: WaitQueue,
     /// The fairness deadline in ticks, which wrap around.
     fair_deadline: u32,
     /// Whether the last release to check the fairness deadline was one of many in a short time (`HOT_PACE`).
     is_hot: bool,
-    /// The number of waiters that have been woken and are not unresponsive.
-    designated_wakers: u16,
+    /// The number of waiters that have been woken and are not unresponsive. It saturates.
+    designated_wakers: u8,
     /// The period in which an offer last had a watcher.
     last_watch: u16,
 }
@@ -417,23 +419,39 @@ fn count_contended_release() -> u32 {
     })
 }
 
-/// Counts a release of a Lock that has a designated waker. Returns whether the release is to check the fairness
-/// deadline.
-fn is_fairness_check() -> bool {
+/// Counts a release of a Lock that has a designated waker. Returns whether it is the last one of its fairness check
+/// period.
+#[inline(always)]
+fn ends_check_period() -> bool {
     let count = count_contended_release();
+    if tls::with(|block| block.release_pace.get()) == SLOW_PACE {
+        count % FAIRNESS_CHECK_PERIOD == 0
+    } else {
+        count % LONG_FAIRNESS_CHECK_PERIOD == 0
+    }
+}
+
+/// Called when a fairness check period may have ended: measures how fast the thread releases. Returns whether it does
+/// so at `HOT_PACE`.
+fn measure_pace(now: u32) -> bool {
     tls::with(|block| {
-        let pace = block.release_pace.get();
+        let (count, pace) = (block.contended_releases.get(), block.release_pace.get());
         let is_long = pace != SLOW_PACE;
-        let period = if is_long { LONG_FAIRNESS_CHECK_PERIOD } else { FAIRNESS_CHECK_PERIOD };
-        if count % period != 0 {
-            return false;
+        if count % if is_long { LONG_FAIRNESS_CHECK_PERIOD } else { FAIRNESS_CHECK_PERIOD } == 0 {
+            // The same period must not be measured again.
+            block.contended_releases.set(count.wrapping_add(1));
+            let elapsed = now.wrapping_sub(block.pace_measured.replace(now));
+            let is_fast = elapsed <= u32::from(is_long);
+            block.release_pace.set(if is_fast { HOT_PACE.min(pace + 1) } else { SLOW_PACE });
         }
-        let now = ticks_now();
-        let elapsed = now.wrapping_sub(block.pace_measured.replace(now));
-        let is_fast = elapsed <= u32::from(is_long);
-        block.release_pace.set(if is_fast { HOT_PACE.min(pace + 1) } else { SLOW_PACE });
-        true
+        block.release_pace.get() == HOT_PACE
     })
+}
+
+/// Records whether a lock, whose word the calling thread has just read, has waiters.
+#[inline(always)]
+fn set_expects_waiters(word: u64) {
+    tls::with(|block| block.expects_waiters.set(word & FLAGS == FLAGS));
 }
 
 impl RawLock {
@@ -450,22 +468,30 @@ impl RawLock {
     /// Acquires the lock if it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(&self, tag: u64, owner_tag: u64) -> bool {
-        if tls::with(|block| block.expects_waiters.get()) {
-            return self.acquire_ahead_of_queue(tag, owner_tag);
-        }
-        match self.word().compare_exchange(tag, tag | owner_tag, Ordering::Acquire, Ordering::Relaxed) {
+        let flags = self.expected_flags();
+        let free = tag | flags;
+        match self.word().compare_exchange(free, free | owner_tag, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => true,
-            Err(word) => word & FLAGS != 0 && self.acquire_ahead_of_queue(tag, owner_tag),
+            // Barges ahead of the queue.
+            Err(word) => {
+                set_expects_waiters(word);
+                word & !FLAGS == tag && self.cas(word, word | owner_tag, Ordering::Acquire)
+            }
         }
     }
 
-    /// `acquire_fast` of a lock that probably has waiters: reads the word first, since a compare-and-swap that fails
-    /// takes as long as one that succeeds.
-    #[inline(never)]
-    fn acquire_ahead_of_queue(&self, tag: u64, owner_tag: u64) -> bool {
-        let word = self.word().load(Ordering::Relaxed);
-        tls::with(|block| block.expects_waiters.set(word & FLAGS != 0));
-        word & !FLAGS == tag && self.cas(word, word | owner_tag, Ordering::Acquire)
+    /// The flags of the lock, if it probably has waiters, or 0. A thread that has last seen a lock with waiters reads
+    /// the word first, since a compare-and-swap that fails takes as long as one that succeeds; other threads do not,
+    /// since the read would delay the compare-and-swap.
+    #[inline(always)]
+    fn expected_flags(&self) -> u64 {
+        if tls::with(|block| block.expects_waiters.get()) {
+            let word = self.word().load(Ordering::Relaxed);
+            set_expects_waiters(word);
+            word & FLAGS
+        } else {
+            0
+        }
     }
 
     /// Releases the lock if `owner_tag` owns it and the release needs no mutex. On false, the slow path decides.
@@ -485,25 +511,23 @@ impl RawLock {
     /// the owner as a rule.
     #[inline(always)]
     pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {
-        let expects_waiters = tls::with(|block| block.expects_waiters.get());
-        !expects_waiters && self.cas(tag | owner_tag, tag, Ordering::Release)
-            || self.release_without_mutex(tag)
-    }
-
-    /// `release_fast_of_any_owner` of a lock that probably has waiters, or of another owner.
-    #[inline(never)]
-    fn release_without_mutex(&self, tag: u64) -> bool {
-        let word = self.word().load(Ordering::Relaxed);
-        tls::with(|block| block.expects_waiters.set(word & FLAGS != 0));
-        if word & TAG != tag || word < FIRST_OWNER_TAG {
+        let flags = self.expected_flags();
+        if flags != 0 && (flags != FLAGS || ends_check_period()) {
             return false;
         }
-        let needs_no_mutex = match word & FLAGS {
-            0 => true,
-            FLAGS => !is_fairness_check(),
-            _ => false,
-        };
-        needs_no_mutex && self.cas(word, word & !OWNER_MASK, Ordering::Release)
+        let free = tag | flags;
+        match self.word().compare_exchange(free | owner_tag, free, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(word) => {
+                set_expects_waiters(word);
+                let unlocked = word & !OWNER_MASK;
+                if word < FIRST_OWNER_TAG {
+                    return false;
+                }
+                let needs_no_mutex = unlocked == tag || unlocked == tag | FLAGS && !ends_check_period();
+                needs_no_mutex && self.cas(word, unlocked, Ordering::Release)
+            }
+        }
     }
 
     /// Whether a thread owns the lock; false also while it is offered to a waiter.
@@ -608,6 +632,7 @@ impl RawLock {
             }
             self.grant_offered(queue, wake_queue);
             let now = ticks_now();
+            let is_hot = measure_pace(now);
             let fair_turn = queue.fair_turn(now);
             let new_owner = if matches!(fair_turn, FairTurn::HandOff(_)) { HANDOFF_PENDING } else { 0 };
             if !self.cas(word, word & !OWNER_MASK | new_owner, Ordering::Release) {
@@ -616,7 +641,7 @@ impl RawLock {
             if let FairTurn::HandOff(first) | FairTurn::Wake(first) = fair_turn {
                 queue.fair_deadline = now.wrapping_add(FAIR_AFTER_TICKS);
                 let notified = first.notified.load(Ordering::Relaxed);
-                queue.is_hot = !notified && tls::with(|block| block.release_pace.get()) == HOT_PACE;
+                queue.is_hot = is_hot && !notified;
                 queue.mark_woken(first);
             }
             match fair_turn {
