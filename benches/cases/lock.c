@@ -239,6 +239,14 @@ static double measure_counted(const struct peer *peer, const struct bench_case *
      .what = #threads " threads acquire one lock for a few ns each",                                         \
      .can = can_contend,                                                                                     \
      .measure = measure_contended}
+#define WORST_WAIT(threads)                                                                                  \
+    {.name = "lock.worst-wait." #threads,                                                                    \
+     .unit = "ms",                                                                                           \
+     .what = "the longest wait of " #threads " threads for one lock",                                        \
+     .n = threads,                                                                                           \
+     .max_rounds = 3,                                                                                        \
+     .can = can_contend,                                                                                     \
+     .measure = measure_worst_wait}
 #define COUNTED(threads)                                                                                     \
     {.name = "lock.counted." #threads,                                                                       \
      .unit = "Mops/s",                                                                                       \
@@ -264,13 +272,9 @@ const struct bench_case lock_cases[] = {
     CONTENDED(4),
     CONTENDED(16),
     CONTENDED(64),
-    {.name = "lock.worst-wait.64",
-     .unit = "ms",
-     .what = "the longest wait of 64 threads for one lock",
-     .n = 64,
-     .max_rounds = 3,
-     .can = can_contend,
-     .measure = measure_worst_wait},
+    WORST_WAIT(4),
+    WORST_WAIT(16),
+    WORST_WAIT(64),
     {.name = "lock.share.64",
      .unit = "%",
      .what = "the fewest acquires of one of 64 threads, relative to the most",

@@ -3,7 +3,7 @@
 //! A lock is held by at most one thread at a time; other threads that acquire it wait. It has no owner:
 //! any thread may release it, and a thread that acquires it again while holding it deadlocks. The order
 //! in which waiting threads acquire the lock is not specified, but no thread is starved: a running
-//! thread may acquire a free lock before a thread that is being woken up, but about once per
+//! thread may acquire a free lock before a thread that is being woken up, but a few times per
 //! millisecond the lock is handed off to the thread that has waited longest.
 //!
 //! Threads that share a sum (see THREADING_WITH() for blocks that release a lock automatically):

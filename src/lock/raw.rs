@@ -3,7 +3,7 @@
 //!
 //! The lock is unfair until a deadline, and fair after it. Any thread may acquire a free lock ahead of the queue
 //! (barging). A release wakes one waiter, the *designated waker* (nsync's `MU_DESIG_WAKER`), and later releases wake
-//! none while that one is on its way. About once per millisecond a release hands the lock off to the longest waiter
+//! none while that one is on its way. A few times per millisecond a release hands the lock off to the longest waiter
 //! instead (eventual fairness, as in parking_lot and CPython). Here a hand-off is an *offer*: the waiter accepts it, or
 //! another thread revokes it.
 //!
@@ -36,8 +36,8 @@
 //! | locked, no flags | unlocked, no flags | the releasing thread. The owner of an RLock does so by a store | release |
 //! | locked, `STORE_STOPPED` | unlocked, same flag | the owner of an RLock. Every `STORE_AGAIN_PERIOD`th of a thread's releases like this clears the flag | release |
 //! | locked, but flags have just been set or `LIVE` cleared | `LIVE`, unlocked, no flags | the owner of an RLock, whose store overwrites the change. The thread that has made it repeats it | release |
-//! | locked, both flags | unlocked, both flags | the releasing thread. Every `FAIRNESS_CHECK_PERIOD`th of a thread's releases like this is one of the next two instead | release |
-//! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
+//! | locked, both flags | unlocked, both flags | the releasing thread. One in a *fairness check period* of a thread's releases like this is one of the next two instead | release |
+//! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags. If the fairness deadline has passed, it may instead wake the longest waiter beyond that number | release |
 //! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, under the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
 //! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire and release |
 //! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire and release |
@@ -102,11 +102,22 @@
 //!
 //! # Eventual fairness
 //!
-//! The fairness deadline is half a millisecond after the queue has formed or the last hand-off (`FAIR_AFTER_TICKS`).
-//! From then on a release hands off to the first waiter, skipping unresponsive ones, if that waiter has parked on the
-//! releasing thread's CPU. `FORCE_HANDOFF_AFTER_TICKS` (three quarters of a millisecond) later, the CPU does not
-//! matter. `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
+//! The fairness deadline is a fifth of a millisecond after the queue has formed or the last hand-off
+//! (`FAIR_AFTER_TICKS`). From then on, a release serves the first waiter, skipping unresponsive ones:
+//!
+//! | the waiter | the release |
+//! |---|---|
+//! | had parked on the releasing thread's CPU | hands the lock off. The waiter runs when the releasing thread parks |
+//! | had parked on another CPU, and is parked | only wakes the waiter, and sets the next deadline: the lock stays in use until the waiter runs, and acquires it. If the waiter parks again, the next release after a deadline hands the lock off |
+//! | had parked on another CPU, and has been woken | wakes and hands off to none: the waiter is on its way. `FORCE_HANDOFF_AFTER_TICKS` later, the release hands the lock off |
+//!
+//! `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
 //! `FAIR_AFTER_TICKS` has passed long ago.
+//!
+//! The clock is read once per fairness check period: 61 releases of a thread, or 509 if it releases so many Locks within
+//! about a tick. After such a long period the lock is *hot*: it changes hands in less time than its cache line takes to
+//! the other CPU, and one CPU is faster than two. Its releases then prefer to wake waiters that have parked on the CPU
+//! of the releasing thread. They usually run when that thread parks, after a hand-off.
 //!
 //! # Unresponsive waiters
 //!
@@ -164,11 +175,12 @@ const _: () = assert!(HANDOFF_PENDING < FIRST_OWNER_TAG);
 
 /// A tick is 2^`TICK_SHIFT` nanoseconds, 66 microseconds.
 const TICK_SHIFT: u32 = 16;
-/// The time from the forming of the queue, or from a hand-off, to the fairness deadline: half a millisecond.
-const FAIR_AFTER_TICKS: u32 = 8;
-/// The extra delay before a hand-off to a waiter that has parked on another CPU than the releasing thread's. Such a
-/// waiter is probably on its way; if not, another process uses its CPU, and a hand-off would stall all waiters.
-const FORCE_HANDOFF_AFTER_TICKS: u32 = 12;
+/// The time from the forming of the queue, or from a hand-off, to the fairness deadline: a fifth of a millisecond.
+const FAIR_AFTER_TICKS: u32 = 3;
+/// The extra delay before a hand-off to a waiter that has been woken and had parked on another CPU than the releasing
+/// thread's. Such a waiter is probably on its way; if not, another process uses its CPU, and a hand-off would stall all
+/// waiters.
+const FORCE_HANDOFF_AFTER_TICKS: u32 = 2;
 /// The time after which an offer may be revoked: a millisecond.
 const OFFER_TIMEOUT_TICKS: u32 = 16;
 /// One offer in 2^`WATCH_PERIOD_SHIFT` ticks (eight milliseconds) has a watcher.
@@ -178,15 +190,25 @@ const WATCH_ALL_TICKS: u32 = 1 << 17;
 /// One in this many contended releases of a thread reads the clock, in case the fairness deadline has passed. Prime, so
 /// that a thread that uses several locks in turn does not read it for the same one each time.
 const FAIRNESS_CHECK_PERIOD: u32 = if cfg!(model) { 2 } else { 61 };
+/// The same for a Lock while the thread releases so many in about a tick. To read the clock more often would cost
+/// several percent of such short critical sections.
+const LONG_FAIRNESS_CHECK_PERIOD: u32 = if cfg!(model) { 2 } else { 509 };
+/// The values of `PerThread::release_pace`, from which it selects the period: `SLOW_PACE` is the short one.
+const SLOW_PACE: u8 = 0;
+/// The thread has lately done a long period's releases in about a tick, less than a quarter of a microsecond each.
+const HOT_PACE: u8 = 2;
 /// One in this many releases of a thread in `STORE_STOPPED` ends that state. To stop the stores again costs as much as a
 /// thousand of these releases, and it must not happen too often to a lock that is sometimes contended. Prime, as above.
 const STORE_AGAIN_PERIOD: u32 = if cfg!(model) { 2 } else { 65_521 };
 
+/// The number of waiters among which a release of a hot lock looks for one of its CPU.
+const HOT_SEARCH_LIMIT: usize = 32;
+
 /// The number of designated wakers a lock may have. One is enough as a rule: more would find the lock taken.
-const MAX_DESIGNATED_WAKERS: u16 = 1;
+const MAX_DESIGNATED_WAKERS: u8 = 1;
 /// The same while the first waiter is a notified one. After a broadcast, many waiters want the lock for a short time
 /// each, and with one waker at a time the CPUs would go idle in between, which makes each wake-up slow.
-const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u16 = 32;
+const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u8 = 32;
 /// The number of waiters that one call wakes. The woken threads then share the work of waking the others.
 const MAX_WAKES_PER_RELEASE: usize = 3;
 
@@ -201,12 +223,16 @@ pub(crate) struct RawLock {
     pub(super) tsan_owner: AtomicTsanOwner,
 }
 
+const _: () = assert!(size_of::<RawLock>() <= 64);
+
 struct LockQueue {
     waiters: WaitQueue,
     /// The fairness deadline in ticks, which wrap around.
     fair_deadline: u32,
-    /// The number of waiters that have been woken and are not unresponsive.
-    designated_wakers: u16,
+    /// Whether the last release to check the fairness deadline was one of many in a short time (`HOT_PACE`).
+    is_hot: bool,
+    /// The number of waiters that have been woken and are not unresponsive. It saturates.
+    designated_wakers: u8,
     /// The period in which an offer last had a watcher.
     last_watch: u16,
 }
@@ -248,10 +274,12 @@ impl LockQueue {
     fn push(&mut self, waiter: &'static Waiter) {
         if self.waiters.is_empty() {
             self.fair_deadline = ticks_now().wrapping_add(FAIR_AFTER_TICKS);
+            self.is_hot = false;
         }
         waiter.woken.set(false);
         waiter.unresponsive.set(false);
         waiter.is_watcher.set(false);
+        waiter.had_fair_wake.set(false);
         self.waiters.push_back(waiter);
     }
 
@@ -289,19 +317,31 @@ impl LockQueue {
         }
     }
 
-    /// The waiter to which a release at the time `now` hands the lock off, if it does so. Records it if the first
-    /// waiter is unresponsive.
-    fn handoff_target(&self, now: u32) -> Option<&'static Waiter> {
+    /// What a release at the time `now` does for the waiter that has waited longest. Records it if the first waiter is
+    /// unresponsive.
+    fn fair_turn(&self, now: u32) -> FairTurn {
         let is_due = self.fair_deadline.wrapping_sub(now).wrapping_sub(1) >= FAIR_AFTER_TICKS;
         let is_overdue = now.wrapping_sub(self.fair_deadline) >= FORCE_HANDOFF_AFTER_TICKS;
-        let first = self.waiters.first().filter(|_| is_due)?;
+        let Some(first) = self.waiters.first().filter(|_| is_due) else { return FairTurn::None };
         let first = if first.unresponsive.get() {
             record_unresponsive(now);
-            self.waiters.iter().find(|waiter| !waiter.unresponsive.get())?
+            match self.waiters.iter().find(|waiter| !waiter.unresponsive.get()) {
+                Some(responsive) => responsive,
+                None => return FairTurn::None,
+            }
         } else {
             first
         };
-        (is_overdue || first.parked_on_this_cpu()).then_some(first)
+        let is_on_its_way = first.woken.get() && !is_overdue;
+        if first.parked_on_this_cpu() {
+            FairTurn::HandOff(first)
+        } else if is_on_its_way {
+            FairTurn::None
+        } else if first.woken.get() || first.had_fair_wake.get() {
+            FairTurn::HandOff(first)
+        } else {
+            FairTurn::Wake(first)
+        }
     }
 
     /// The waiter to which the lock is offered. `None` in a child of fork, if the offer was made in the parent.
@@ -349,8 +389,31 @@ impl LockQueue {
 
     /// The first waiter that a wake-up would help.
     fn first_not_woken(&self) -> Option<&'static Waiter> {
-        self.waiters.iter().find(|waiter| !waiter.woken.get() && !waiter.unresponsive.get())
+        self.not_woken().next()
     }
+
+    /// The waiter to wake next. While the lock is hot, one that has parked on this CPU: the system will probably run it
+    /// here, after the calling thread. On another CPU, it would take the lock, and its cache lines, away from this one,
+    /// and the threads would wake each other in turn. A hand-off wakes the first waiter in any case.
+    fn next_to_wake(&self) -> Option<&'static Waiter> {
+        let on_this_cpu =
+            || self.not_woken().take(HOT_SEARCH_LIMIT).find(|waiter| waiter.parked_on_this_cpu());
+        self.is_hot.then(on_this_cpu).flatten().or_else(|| self.first_not_woken())
+    }
+
+    fn not_woken(&self) -> impl Iterator<Item = &'static Waiter> + '_ {
+        self.waiters.iter().filter(|waiter| !waiter.woken.get() && !waiter.unresponsive.get())
+    }
+}
+
+/// What a release does for the waiter that has waited longest.
+enum FairTurn {
+    /// Nothing: the fairness deadline has not passed, or the waiter is on its way.
+    None,
+    /// Offers the lock to the waiter.
+    HandOff(&'static Waiter),
+    /// Wakes the waiter, which has parked on another CPU. An offer would leave the lock unused until it runs.
+    Wake(&'static Waiter),
 }
 
 /// Wake-ups to be issued after the mutex is unlocked (as Linux's `wake_q`): a thread that is woken before would block
@@ -395,6 +458,42 @@ fn count_contended_release() -> u32 {
     })
 }
 
+/// Counts a release of a Lock that has a designated waker. Returns whether it is the last one of its fairness check
+/// period.
+#[inline(always)]
+fn ends_check_period() -> bool {
+    let count = count_contended_release();
+    if tls::with(|block| block.release_pace.get()) == SLOW_PACE {
+        count % FAIRNESS_CHECK_PERIOD == 0
+    } else {
+        count % LONG_FAIRNESS_CHECK_PERIOD == 0
+    }
+}
+
+/// Called when a fairness check period may have ended: measures how fast the thread releases. Returns whether it does
+/// so at `HOT_PACE`.
+fn measure_pace(now: u32) -> bool {
+    tls::with(|block| {
+        let (count, pace) = (block.contended_releases.get(), block.release_pace.get());
+        let is_long = pace != SLOW_PACE;
+        if count % if is_long { LONG_FAIRNESS_CHECK_PERIOD } else { FAIRNESS_CHECK_PERIOD } == 0 {
+            // The same period must not be measured again.
+            block.contended_releases.set(count.wrapping_add(1));
+            let now = now as u16;
+            let elapsed = now.wrapping_sub(block.pace_measured.replace(now));
+            let is_fast = elapsed <= u16::from(is_long);
+            block.release_pace.set(if is_fast { HOT_PACE.min(pace + 1) } else { SLOW_PACE });
+        }
+        block.release_pace.get() == HOT_PACE
+    })
+}
+
+/// Records whether a lock, whose word the calling thread has just read, has waiters.
+#[inline(always)]
+fn set_expects_waiters(word: u64) {
+    tls::with(|block| block.expects_waiters.set(word & FLAGS == FLAGS));
+}
+
 impl RawLock {
     #[inline(always)]
     pub(crate) fn word(&self) -> &AtomicU64 {
@@ -409,10 +508,29 @@ impl RawLock {
     /// Acquires the lock if it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(&self, tag: u64, owner_tag: u64) -> bool {
-        match self.word().compare_exchange(tag, tag | owner_tag, Ordering::Acquire, Ordering::Relaxed) {
+        let flags = self.expected_flags();
+        let free = tag | flags;
+        match self.word().compare_exchange(free, free | owner_tag, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => true,
             // Barges ahead of the queue.
-            Err(word) => word & !FLAGS == tag && self.cas(word, word | owner_tag, Ordering::Acquire),
+            Err(word) => {
+                set_expects_waiters(word);
+                word & !FLAGS == tag && self.cas(word, word | owner_tag, Ordering::Acquire)
+            }
+        }
+    }
+
+    /// The flags of the lock, if it probably has waiters, or 0. A thread that has last seen a lock with waiters reads
+    /// the word first, since a compare-and-swap that fails takes as long as one that succeeds; other threads do not,
+    /// since the read would delay the compare-and-swap.
+    #[inline(always)]
+    fn expected_flags(&self) -> u64 {
+        if tls::with(|block| block.expects_waiters.get()) {
+            let word = self.word().load(Ordering::Relaxed);
+            set_expects_waiters(word);
+            word & FLAGS
+        } else {
+            0
         }
     }
 
@@ -456,15 +574,20 @@ impl RawLock {
     /// the owner as a rule.
     #[inline(always)]
     pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {
-        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release, Ordering::Relaxed) {
+        let flags = self.expected_flags();
+        if flags != 0 && (flags != FLAGS || ends_check_period()) {
+            return false;
+        }
+        let free = tag | flags;
+        match self.word().compare_exchange(free | owner_tag, free, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => true,
             Err(word) => {
+                set_expects_waiters(word);
                 let unlocked = word & !OWNER_MASK;
                 if word < FIRST_OWNER_TAG {
                     return false;
                 }
-                let needs_no_mutex = unlocked == tag
-                    || unlocked == tag | FLAGS && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0;
+                let needs_no_mutex = unlocked == tag || unlocked == tag | FLAGS && !ends_check_period();
                 needs_no_mutex && self.cas(word, unlocked, Ordering::Release)
             }
         }
@@ -575,21 +698,33 @@ impl RawLock {
             }
             self.grant_offered(queue, wake_queue);
             let now = ticks_now();
-            let handoff_target = queue.handoff_target(now);
-            let new_owner = if handoff_target.is_some() { HANDOFF_PENDING } else { 0 };
+            let is_hot = measure_pace(now);
+            let fair_turn = queue.fair_turn(now);
+            let new_owner = if matches!(fair_turn, FairTurn::HandOff(_)) { HANDOFF_PENDING } else { 0 };
             if !self.cas(word, word & !OWNER_MASK | new_owner, Ordering::Release) {
                 return false;
             }
-            if let Some(handoff_target) = handoff_target {
+            if let FairTurn::HandOff(first) | FairTurn::Wake(first) = fair_turn {
                 queue.fair_deadline = now.wrapping_add(FAIR_AFTER_TICKS);
-                queue.mark_woken(handoff_target);
-                if wake_queue.add(handoff_target, OFFERED, &self.adaptive_spin) {
-                    // Its thread may have been interrupted by a signal handler while it spun.
-                    queue.mark_unresponsive(handoff_target);
+                let notified = first.notified.load(Ordering::Relaxed);
+                queue.is_hot = is_hot && !notified;
+                queue.mark_woken(first);
+            }
+            match fair_turn {
+                FairTurn::None => {}
+                FairTurn::Wake(first) => {
+                    first.had_fair_wake.set(true);
+                    let _ = wake_queue.add(first, RETRY, &self.adaptive_spin);
                 }
-                if queue.try_start_watch(now) {
-                    if let Some(next) = self.wake_next(queue, wake_queue) {
-                        next.is_watcher.set(true);
+                FairTurn::HandOff(first) => {
+                    if wake_queue.add(first, OFFERED, &self.adaptive_spin) {
+                        // Its thread may have been interrupted by a signal handler while it spun.
+                        queue.mark_unresponsive(first);
+                    }
+                    if queue.try_start_watch(now) {
+                        if let Some(next) = self.wake_next(queue, wake_queue) {
+                            next.is_watcher.set(true);
+                        }
                     }
                 }
             }
@@ -706,7 +841,7 @@ impl RawLock {
 
     /// Wakes the next waiter as a designated waker, if there is one to wake.
     fn wake_next(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) -> Option<&'static Waiter> {
-        let waiter = queue.first_not_woken()?;
+        let waiter = queue.next_to_wake()?;
         queue.mark_woken(waiter);
         let _ = wake_queue.add(waiter, RETRY, &self.adaptive_spin);
         Some(waiter)

@@ -100,6 +100,8 @@ pub(crate) struct Waiter {
     pub(super) waker_cpu: AtomicU8,
     /// The `current_cpu_tag` of the waiter when it last parked.
     pub(super) parked_cpu: AtomicU8,
+    /// The waiter has been woken at a fairness deadline: at the next one, the lock is handed off to it.
+    pub(crate) had_fair_wake: Cell<bool>,
     /// The thread's native ID. Together with the last field, for reports: see `sync::wait_note`.
     pub(super) native_id: AtomicU32,
     links: Links<Waiter>,

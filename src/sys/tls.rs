@@ -50,6 +50,12 @@ pub(crate) struct PerThread {
     pub(crate) slot_reserve_kind: Cell<u8>,
     /// The number of retired slots of the block of `slot_reserve` that are still to be freed.
     pub(crate) slots_to_free: Cell<u8>,
+    /// The last contended Lock that the thread acquired or released had waiters. `lock::raw`, as the next two.
+    pub(crate) expects_waiters: Cell<bool>,
+    /// How fast the thread releases contended Locks.
+    pub(crate) release_pace: Cell<u8>,
+    /// When the thread last measured its pace: the low bits of the time in ticks.
+    pub(crate) pace_measured: Cell<u16>,
     /// Identifies the trace to which the thread has written its name, and the thread. `dump::trace`.
     pub(crate) traced: Cell<u64>,
     /// When the last wait ended that the thread has written to a trace. `dump::trace`.

@@ -63,12 +63,12 @@ MUTANTS = {
         "semaphore.rs", "!in_time && semaphore.cas_acquire(word, word - WAITER)", "!in_time && semaphore.cas_acquire(word, word)",
         "shuttle", "semaphore", "a_timeout_does_not"),
     "lock: acquire is relaxed": (
-        "lock/raw.rs", "compare_exchange(tag, tag | owner_tag, Ordering::Acquire,", "compare_exchange(tag, tag | owner_tag, Ordering::Relaxed,",
+        "lock/raw.rs", "compare_exchange(free, free | owner_tag, Ordering::Acquire,", "compare_exchange(free, free | owner_tag, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: release is relaxed": (
         "lock/raw.rs",
-        "pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {\n        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release,",
-        "pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {\n        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Relaxed,",
+        "compare_exchange(free | owner_tag, free, Ordering::Release,",
+        "compare_exchange(free | owner_tag, free, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: a release neither updates the flags nor wakes a waiter": (
         "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
