@@ -25,7 +25,7 @@ impl Waiter {
         deadline: Deadline,
     ) -> u32 {
         let planned_spin = self.plan_spin(adaptive_spin);
-        self.wait_after(planned_spin, false, word, expected, note, adaptive_spin, deadline)
+        self.wait_after(planned_spin, false, (word, expected), note, adaptive_spin, deadline)
     }
 
     /// Decides whether the calling thread, whose record is in a queue, is to spin. It must then call
@@ -34,7 +34,7 @@ impl Waiter {
         self.may_spin.load(Ordering::Relaxed).then(|| adaptive_spin.try_reserve()).flatten()
     }
 
-    /// As `wait`, after `plan_spin`.
+    /// As `wait`, after `plan_spin`, for an object whose waiters wake each other.
     pub(crate) fn wait_with_planned_spin(
         &self,
         planned_spin: Option<PlannedSpin>,
@@ -42,16 +42,16 @@ impl Waiter {
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
     ) -> u32 {
-        self.wait_after(planned_spin, true, &self.state, PARKED, note, adaptive_spin, deadline)
+        self.wait_after(planned_spin, true, (&self.state, PARKED), note, adaptive_spin, deadline)
     }
 
+    /// Parks on the word while it is `expected`. `is_mutual`: the waiters of the object wake each other.
     #[inline]
     fn wait_after(
         &self,
         planned_spin: Option<PlannedSpin>,
         is_mutual: bool,
-        word: &AtomicU32,
-        expected: u32,
+        (word, expected): (&AtomicU32, u32),
         note: &mut QueueNote,
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
