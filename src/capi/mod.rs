@@ -74,6 +74,39 @@ fn catch_internal_error<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
     panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal))
 }
 
+/// Aligns the shortest fast paths to lines of the instruction cache. Calls of a few nanoseconds otherwise take a cycle or
+/// two more, depending on where the linker has placed them. Rust can only align all functions, which would make the
+/// library larger; but a section has the largest alignment of its parts, of which this is an empty one.
+#[cfg(all(c_library, target_arch = "x86_64", target_os = "linux"))]
+macro_rules! align_to_cache_lines {
+    ($($function:literal),* $(,)?) => {
+        $(core::arch::global_asm!(
+            concat!(".pushsection .text.", $function, ",\"ax\",@progbits"),
+            ".p2align 6",
+            ".popsection",
+        );)*
+    };
+}
+
+#[cfg(all(c_library, target_arch = "x86_64", target_os = "linux"))]
+align_to_cache_lines! {
+    "threading_condition_notify",
+    "threading_condition_notify_all",
+    "threading_event_is_set",
+    "threading_event_set",
+    "threading_event_wait",
+    "threading_local_get",
+    "threading_lock_acquire",
+    "threading_lock_release",
+    "threading_lock_try_acquire",
+    "threading_rlock_acquire",
+    "threading_rlock_release",
+    "threading_rlock_try_acquire",
+    "threading_semaphore_acquire",
+    "threading_semaphore_release",
+    "threading_semaphore_try_acquire",
+}
+
 #[cold]
 fn set_last_error(error: Error) -> threading_status {
     tls::with(|block| block.error.set(error.index()));

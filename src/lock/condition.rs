@@ -7,12 +7,12 @@
 //! | bits | meaning | who changes it | exact or stale |
 //! |---|---|---|---|
 //! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the condition clears `LIVE` | exact |
-//! | 7 `HAS_WAITERS` | the wait queue is not empty | a thread that holds the mutex | exact for a thread that holds the lock, since a waiter sets it before it releases the lock; stale in a child of fork until the queue first changes, and after destroy |
+//! | 7 `HAS_WAITERS` | the wait queue may not be empty | a thread that holds the mutex | clear: exact for a thread that holds the lock, since a waiter sets it before it releases the lock. Set: stale after a notify of a waiter that has not parked, until the next notify, since another wait is likely to follow; in a child of fork until the queue first changes; and after destroy |
 //!
 //! | from | to | who | ordering |
 //! |---|---|---|---|
 //! | no `HAS_WAITERS` | `HAS_WAITERS` | a thread that begins to wait, under the mutex | release |
-//! | `HAS_WAITERS` | no `HAS_WAITERS` | a notify, or a waiter that times out or fails, under the mutex | release |
+//! | `HAS_WAITERS` | no `HAS_WAITERS` | a notify that finds or leaves the queue empty, unless it leaves the flag as it is, or a waiter that times out or fails, under the mutex | release |
 //! | `LIVE` | not `LIVE`, the rest unchanged | destroy, which then aborts all waiters | acquire and release |
 //!
 //! "The mutex" is the `InternalMutex` around the queue. The condition's lock cannot protect the queue, since any thread
@@ -25,6 +25,7 @@
 //! | where it is | how it leaves | who moves it |
 //! |---|---|---|
 //! | the condition's queue | a notify moves it to the lock's queue, the longest waiter first | the notifying thread, under the mutex |
+//! | | a notify finds that it is the only waiter and has not parked: it leaves the queue (`NOTIFIED`) and reacquires the lock | the notifying thread, under the mutex |
 //! | | its timeout expires: it leaves the queue and reacquires the lock | itself, under the mutex |
 //! | | another thread has released the Lock before it does so itself: it leaves the queue and fails | itself, under the mutex |
 //! | | the condition is destroyed while it begins to wait: it reacquires the lock and fails | the destroying thread, under the mutex |
@@ -33,7 +34,9 @@
 //!
 //! The mutex serializes notify and timeout. A waiter is dequeued either by a notify, and returns true, or by itself,
 //! and returns false, so no notification is lost. A notify wakes no thread (wait morphing): the caller holds the lock
-//! as a rule, and a woken waiter would only block on it.
+//! as a rule, and a woken waiter would only block on it. But if the only waiter still runs, the notify ends its wait
+//! immediately: it spins until the lock is released, so that two threads that alternate make no system call and do not
+//! use the lock's queue. If threads wait for the lock, the waiter is moved behind them all the same.
 //!
 //! A notified waiter does not access the condition any more, which may be freed. It keeps the lock's slot pinned until
 //! it returns.
@@ -53,9 +56,10 @@ use crate::lock::rlock::RLock;
 use crate::sync::mutex::InternalMutex;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
-use crate::sync::waiter::{self, ABORTED, QUEUED, Waiter};
+use crate::sync::waiter::{self, ABORTED, NOTIFIED, QUEUED, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::offsets::offsets;
+use crate::sys::prefetch::prefetch_for_write;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::time::{Deadline, Timeout};
@@ -366,7 +370,16 @@ impl Handle<Condition> {
         if count > 0 && !queue.is_empty() {
             happens_before(condition);
             condition.has_notified.store(true, Ordering::Relaxed);
-            lock.pin()?.raw().requeue(core::iter::from_fn(|| queue.pop()).take(count));
+            // The condition keeps the lock alive: to destroy it now, a thread would have to lock the mutex, since
+            // `HAS_WAITERS` is set.
+            let raw = condition.lock_slot().0.raw();
+            let only = if raw.has_waiters() { None } else { queue.pop_only() };
+            if only.is_some_and(|waiter| waiter.notify_running(&raw.adaptive_spin)) {
+                // `HAS_WAITERS` stays set.
+                return Ok(());
+            }
+            let others = core::iter::from_fn(|| queue.pop());
+            lock.pin()?.raw().requeue(only.into_iter().chain(others).take(count));
         }
         condition.publish_has_waiters(tag, &queue);
         Ok(())
@@ -407,20 +420,31 @@ impl Condition {
                 return Err(Error::Handle);
             }
         }
+        // Decided before the release, after which the notifying thread needs the cache line.
+        let planned_spin = waiter.plan_spin(&pin.raw().adaptive_spin);
         let extra_count = match lock.release_save() {
             Ok(extra_count) => extra_count,
             // Another thread has released the Lock since the check.
-            Err(_) if self.dequeue_unless_notified(tag, waiter) => return Err(Error::NotOwner),
+            Err(_) if self.dequeue_unless_notified(tag, waiter) => {
+                planned_spin.inspect(|_| pin.raw().adaptive_spin.finish(true));
+                return Err(Error::NotOwner);
+            }
             // It has been notified or aborted since.
             Err(_) => 0,
         };
         let lock_bits = with_lock!(lock, lock => lock.bits());
         let mut note = QueueNote::of_condition(waiter, self.header.handle_bits(), lock_bits, deadline);
-        let state = waiter.wait(&mut note, &pin.raw().adaptive_spin, deadline);
+        let state =
+            waiter.wait_with_planned_spin(planned_spin, &mut note, &pin.raw().adaptive_spin, deadline);
         let timed_out = state == QUEUED && self.dequeue_unless_notified(tag, waiter);
         let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.load(Ordering::Relaxed);
         let notified = !timed_out && !was_aborted;
-        if notified {
+        if notified && waiter.state() == NOTIFIED {
+            drop(note);
+            pin.raw().reacquire_notified(owner_tag, waiter);
+            // Threads that alternate use the condition again soon. This one may have been freed.
+            prefetch_for_write(self);
+        } else if notified {
             note.wait_for_lock(lock_bits);
             pin.raw().reacquire_requeued(owner_tag, waiter, &mut note, state);
         } else {

@@ -139,12 +139,16 @@
 //!   that starts to wait. One offer in 2^`WATCH_PERIOD_SHIFT` ticks has a watcher, and so has every offer for
 //!   `WATCH_ALL_TICKS` after a waiter of this process was found unresponsive.
 //!
-//! # Requeued condition waiters
+//! # Notified condition waiters
 //!
 //! Waiters that a notify has moved here (`Waiter::notified`) do not count as blocked on the lock, so that it can be
 //! destroyed. They are then aborted, find the lock destroyed, and return without it.
+//!
+//! A notify does not move a waiter that has not parked yet. That waiter spins until the lock is unlocked, which is about
+//! to happen as a rule, and acquires it by barging (`reacquire_notified`). If that takes too long, it enters the queue
+//! itself, as a notified waiter.
 
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, spin_loop};
 
 use crate::error::{Error, Result};
 use crate::handle::ObjectKind;
@@ -211,6 +215,11 @@ const MAX_DESIGNATED_WAKERS: u8 = 1;
 const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u8 = 32;
 /// The number of waiters that one call wakes. The woken threads then share the work of waking the others.
 const MAX_WAKES_PER_RELEASE: usize = 3;
+
+/// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue: for
+/// about a microsecond, since the notifying thread releases the lock soon as a rule.
+const NOTIFIED_SPINS: u32 = if cfg!(model) { 1 } else { 32 };
+const PAUSES_PER_NOTIFIED_SPIN: u32 = if cfg!(model) { 0 } else { 2 };
 
 /// The common part of a Lock and an RLock; see the top of this file.
 #[repr(C)]
@@ -629,7 +638,7 @@ impl RawLock {
         }
         let waiter = waiter::current()?;
         let _pin = pin()?;
-        self.acquire_queued(owner_tag, waiter, timeout.deadline())
+        self.acquire_queued(owner_tag, waiter, timeout.deadline(), false)
     }
 
     /// Releases the lock after `release_fast` has failed. [`Error::NotAcquired`] if it is not locked, or if `owner_tag`
@@ -914,10 +923,17 @@ impl RawLock {
     }
 
     /// Acquires the lock, waiting in the queue if need be. Returns false if the timeout expires. The slot is pinned.
-    fn acquire_queued(&self, owner_tag: u64, waiter: &'static Waiter, deadline: Deadline) -> Result<bool> {
+    /// `notified` is that of the waiter.
+    fn acquire_queued(
+        &self,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+        deadline: Deadline,
+        notified: bool,
+    ) -> Result<bool> {
         let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
         loop {
-            let until = match self.enqueue_or_acquire(owner_tag, waiter)? {
+            let until = match self.enqueue_or_acquire(owner_tag, waiter, notified)? {
                 Some(until) => until,
                 None => return Ok(true),
             };
@@ -936,7 +952,12 @@ impl RawLock {
 
     /// Acquires the lock (`None`) or adds the waiter to the queue. In that case the thread may park until the time
     /// returned.
-    fn enqueue_or_acquire(&self, owner_tag: u64, waiter: &'static Waiter) -> Result<Option<Deadline>> {
+    fn enqueue_or_acquire(
+        &self,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+        notified: bool,
+    ) -> Result<Option<Deadline>> {
         self.with_queue(|queue, wake_queue| {
             let mut word = self.word().load(Ordering::Relaxed);
             while word & OWNER_MASK == 0 {
@@ -956,6 +977,7 @@ impl RawLock {
             let revoked = self.revoke_expired_offer(queue, owner_tag);
             if !revoked {
                 waiter.prepare_to_wait(owner_tag);
+                waiter.notified.store(notified, Ordering::Relaxed);
                 queue.push(waiter);
             }
             self.update_flags_and_wake(queue, wake_queue);
@@ -1086,11 +1108,33 @@ impl RawLock {
         }
     }
 
+    /// Returns whether threads wait for the lock; a hint.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.word().load(Ordering::Relaxed) & HAS_WAITERS != 0
+    }
+
+    /// Reacquires the lock for a condition's waiter that was notified before it parked, and is in no queue. The slot is
+    /// pinned.
+    pub(crate) fn reacquire_notified(&self, owner_tag: u64, waiter: &'static Waiter) {
+        for _ in 0..NOTIFIED_SPINS {
+            // The notifying thread needs the word, too, before it releases the lock.
+            for _ in 0..PAUSES_PER_NOTIFIED_SPIN {
+                spin_loop();
+            }
+            let word = self.word().load(Ordering::Relaxed);
+            // Release: as in `end_offer`, for the state that this thread has read.
+            if word & OWNER_MASK == 0 && self.cas(word, word | owner_tag, Ordering::AcqRel) {
+                return;
+            }
+        }
+        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true);
+    }
+
     /// Reacquires the lock for a condition's waiter that is in no queue. The slot is pinned.
     pub(crate) fn reacquire(&self, owner_tag: u64, waiter: &'static Waiter) {
         // An error means that the lock has been destroyed while it was locked. No thread can release it, and there is
         // nothing left to exclude.
-        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER);
+        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, false);
     }
 
     /// `Object::is_busy` of a lock: whether threads are blocked on it that are neither notified nor woken.

@@ -5,12 +5,17 @@
 //! waits have ended, and a waiter spins only if
 //!
 //! - the object's last wake-up came from another CPU,
-//! - spinning has succeeded lately: after each failed spin, twice as many waits skip it (exponential backoff), and
+//! - spinning has succeeded lately: after each failed spin, twice as many waits skip it (exponential backoff), except
+//!   after a single failure in a long streak of successes, and
 //! - no other thread is spinning on this object, and in a wait queue none is queued before it: such a thread may need
 //!   this CPU.
 //!
-//! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. Only `spinner_epoch`
-//! needs an atomic change, so that at most one thread spins.
+//! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. So two threads that
+//! begin to wait at the same time may both spin.
+//!
+//! The first condition supposes that one thread wakes the others. The waiters of a condition also wake each other: for
+//! them, it is whether the last thread that was woken had parked on another CPU than its waker's
+//! (`record_mutual_wake`).
 
 use crate::sys::atomic::spin_loop;
 use crate::sys::atomic::{AtomicU8, Ordering};
@@ -23,10 +28,21 @@ const SPIN_NS: u64 = 10_000;
 /// The same at the maximum backoff. When two threads wake each other in turn and both park, a short spin always fails.
 /// This one is longer than a wake-up, so that one success keeps both threads spinning from then on.
 const LONG_SPIN_NS: u64 = 60_000;
+/// How many spins in a row have to succeed until a single failure counts as an exception: the thread that was to wake the
+/// waiter has been interrupted. Both threads then park, and without a long spin would keep each other parked until the
+/// maximum backoff is reached.
+const STREAK: u8 = 16;
 /// How often a spinning thread checks its condition between two reads of the clock.
 const SPINS_PER_CLOCK_READ: u32 = if cfg!(model) { 1 } else { 16 };
 /// The limit of the backoff: at most 2^`MAX_BACKOFF_SHIFT` - 1 waits in a row skip spinning.
 const MAX_BACKOFF_SHIFT: u8 = 6;
+
+/// In `AdaptiveSpin::history`: the last spin has failed, after `STREAK` or more that have succeeded.
+const STREAK_ENDED: u8 = MAX_BACKOFF_SHIFT + 1;
+/// In `AdaptiveSpin::history`: the last spin has succeeded, after one that had failed. Up to `LAST_SUCCESS`, the number
+/// of spins in a row that have succeeded.
+const FIRST_SUCCESS: u8 = STREAK_ENDED + 1;
+const LAST_SUCCESS: u8 = FIRST_SUCCESS + STREAK - 1;
 
 /// The history of an object's waits; zeroed memory is an empty one.
 #[derive(Default)]
@@ -35,11 +51,15 @@ pub(crate) struct AdaptiveSpin {
     last_waker_cpu: AtomicU8,
     /// How many waits skip spinning before the next spin.
     spins_to_skip: AtomicU8,
-    /// How many spins in a row have failed, up to `MAX_BACKOFF_SHIFT`.
-    failures: AtomicU8,
+    /// How the last spins have ended. Up to `MAX_BACKOFF_SHIFT`, the number of spins in a row that have failed; from
+    /// `FIRST_SUCCESS`, the number of those that have succeeded; or `STREAK_ENDED`.
+    history: AtomicU8,
     /// 0 if no thread spins; otherwise the low bits of the spinning thread's fork epoch, plus 1.
     spinner_epoch: AtomicU8,
 }
+
+/// A tag that no CPU has.
+const OTHER_CPU: u8 = u8::MAX;
 
 /// Returns a tag of the CPU on which the calling thread runs, never 0. It is a hint: CPUs may share a tag.
 pub(crate) fn current_cpu_tag() -> u8 {
@@ -50,13 +70,30 @@ pub(crate) fn current_cpu_tag() -> u8 {
     let cpu = unsafe { crate::sys::sched_getcpu() };
     #[cfg(all(not(model), not(target_os = "linux")))]
     let cpu = 0_i32;
-    cpu.rem_euclid(255) as u8 + 1
+    cpu.rem_euclid(i32::from(OTHER_CPU) - 1) as u8 + 1
+}
+
+/// A spin that the calling thread is to begin.
+pub(crate) struct PlannedSpin {
+    ns: u64,
+}
+
+impl PlannedSpin {
+    /// Returns the time until which the thread is to spin, if it begins now.
+    pub(crate) fn until(self, deadline: Deadline) -> Deadline {
+        deadline.min(Deadline::now().add_ns(self.ns))
+    }
 }
 
 impl AdaptiveSpin {
     /// Returns the time until which the calling thread is to spin, or `None` if it is to park. After a spin, the waiter
     /// or the thread that wakes it must call `finish`.
     pub(crate) fn try_start(&self, deadline: Deadline) -> Option<Deadline> {
+        Some(self.try_reserve()?.until(deadline))
+    }
+
+    /// As `try_start`, for a thread that has something to do before it spins.
+    pub(crate) fn try_reserve(&self) -> Option<PlannedSpin> {
         let cpu = self.last_waker_cpu.load(Ordering::Relaxed);
         #[cfg(model)]
         let cpu = if cpu == 0 && crate::model::always_spins() { u8::MAX } else { cpu };
@@ -65,27 +102,42 @@ impl AdaptiveSpin {
         }
         // A value of another epoch was left by a thread of the parent.
         let this_epoch = (fork_epoch() & 127) as u8 + 1;
-        if self.spinner_epoch.load(Ordering::Relaxed) == this_epoch
-            || self.spinner_epoch.swap(this_epoch, Ordering::Relaxed) == this_epoch
-        {
+        if self.spinner_epoch.load(Ordering::Relaxed) == this_epoch {
             return None;
         }
-        let use_long_spin = self.failures.load(Ordering::Relaxed) == MAX_BACKOFF_SHIFT;
-        Some(deadline.min(Deadline::now().add_ns(if use_long_spin { LONG_SPIN_NS } else { SPIN_NS })))
+        self.spinner_epoch.store(this_epoch, Ordering::Relaxed);
+        let use_long_spin = matches!(self.history.load(Ordering::Relaxed), MAX_BACKOFF_SHIFT | STREAK_ENDED);
+        Some(PlannedSpin { ns: if use_long_spin { LONG_SPIN_NS } else { SPIN_NS } })
     }
 
     /// Records that a spin has ended.
     pub(crate) fn finish(&self, success: bool) {
-        let failures =
-            if success { 0 } else { (self.failures.load(Ordering::Relaxed) + 1).min(MAX_BACKOFF_SHIFT) };
-        self.failures.store(failures, Ordering::Relaxed);
-        self.spins_to_skip.store((1 << failures) - 1, Ordering::Relaxed);
+        let history = self.history.load(Ordering::Relaxed);
+        if success {
+            let history =
+                if history < FIRST_SUCCESS { FIRST_SUCCESS } else { (history + 1).min(LAST_SUCCESS) };
+            self.history.store(history, Ordering::Relaxed);
+            self.spins_to_skip.store(0, Ordering::Relaxed);
+        } else if history == LAST_SUCCESS {
+            self.history.store(STREAK_ENDED, Ordering::Relaxed);
+        } else {
+            let failures = if history > MAX_BACKOFF_SHIFT { 0 } else { history };
+            let failures = (failures + 1).min(MAX_BACKOFF_SHIFT);
+            self.history.store(failures, Ordering::Relaxed);
+            self.spins_to_skip.store((1 << failures) - 1, Ordering::Relaxed);
+        }
         self.spinner_epoch.store(0, Ordering::Relaxed);
     }
 
     /// Records that the calling thread wakes a parked thread.
     pub(crate) fn record_wake(&self) {
         self.record_waker_cpu(current_cpu_tag());
+    }
+
+    /// As `record_waker_cpu`, for a thread that had parked on `parked_cpu`, and an object whose waiters wake each other:
+    /// the next one to wait may be the waker, and the calling thread may wake it.
+    pub(crate) fn record_mutual_wake(&self, waker_cpu: u8, parked_cpu: u8) {
+        self.record_waker_cpu(if waker_cpu == parked_cpu { waker_cpu } else { OTHER_CPU });
     }
 
     /// Records that a parked thread was woken from this CPU. Each such wait counts as one that skipped spinning.
@@ -118,8 +170,6 @@ pub(crate) fn spin_until(deadline: Deadline, mut condition: impl FnMut() -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const OTHER_CPU: u8 = 0xff;
 
     fn spin(adaptive_spin: &AdaptiveSpin) -> bool {
         let Some(until) = adaptive_spin.try_start(Deadline::NEVER) else { return false };
@@ -154,6 +204,35 @@ mod tests {
         let until = adaptive_spin.try_start(Deadline::NEVER).unwrap();
         adaptive_spin.finish(spin_until(until, || true));
         assert!(spin(&adaptive_spin));
+    }
+
+    #[test]
+    fn one_failure_in_a_streak_of_successes_leads_to_one_long_spin() {
+        let adaptive_spin = AdaptiveSpin::default();
+        adaptive_spin.record_waker_cpu(OTHER_CPU);
+        let planned_ns = || adaptive_spin.try_reserve().map(|planned| planned.ns);
+        for _ in 0..STREAK {
+            assert_eq!(planned_ns(), Some(SPIN_NS));
+            adaptive_spin.finish(true);
+        }
+        assert_eq!(planned_ns(), Some(SPIN_NS));
+        adaptive_spin.finish(false);
+        assert_eq!(planned_ns(), Some(LONG_SPIN_NS));
+        adaptive_spin.finish(true);
+        // No streak yet.
+        assert_eq!(planned_ns(), Some(SPIN_NS));
+        adaptive_spin.finish(false);
+        assert_eq!(planned_ns(), None);
+    }
+
+    #[test]
+    fn threads_that_wake_each_other_spin_if_they_run_on_different_cpus() {
+        let adaptive_spin = AdaptiveSpin::default();
+        let (this, other) = (current_cpu_tag(), OTHER_CPU - 1);
+        adaptive_spin.record_mutual_wake(this, this);
+        assert!(adaptive_spin.try_reserve().is_none() || current_cpu_tag() != this);
+        adaptive_spin.record_mutual_wake(this, if this == other { 1 } else { other });
+        assert!(adaptive_spin.try_reserve().is_some());
     }
 
     #[test]

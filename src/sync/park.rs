@@ -1,6 +1,6 @@
 //! How a thread waits in a queue: it spins, if that has succeeded recently, and then parks. `sync::waiter` has the states.
 
-use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
+use crate::sync::adaptive_spin::{AdaptiveSpin, PlannedSpin, current_cpu_tag, spin_until};
 use crate::sync::wait_note::QueueNote;
 use crate::sync::waiter::{PARKED, QUEUED, SPINNING, Waiter};
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -24,13 +24,47 @@ impl Waiter {
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
     ) -> u32 {
-        let may_spin = self.may_spin.load(Ordering::Relaxed);
-        if let Some(until) = may_spin.then(|| adaptive_spin.try_start(deadline)).flatten() {
+        let planned_spin = self.plan_spin(adaptive_spin);
+        self.wait_after(planned_spin, false, (word, expected), note, adaptive_spin, deadline)
+    }
+
+    /// Decides whether the calling thread, whose record is in a queue, is to spin. It must then call
+    /// `wait_with_planned_spin`, or `AdaptiveSpin::finish` if it does not wait.
+    pub(crate) fn plan_spin(&self, adaptive_spin: &AdaptiveSpin) -> Option<PlannedSpin> {
+        self.may_spin.load(Ordering::Relaxed).then(|| adaptive_spin.try_reserve()).flatten()
+    }
+
+    /// As `wait`, after `plan_spin`, for an object whose waiters wake each other.
+    pub(crate) fn wait_with_planned_spin(
+        &self,
+        planned_spin: Option<PlannedSpin>,
+        note: &mut QueueNote,
+        adaptive_spin: &AdaptiveSpin,
+        deadline: Deadline,
+    ) -> u32 {
+        self.wait_after(planned_spin, true, (&self.state, PARKED), note, adaptive_spin, deadline)
+    }
+
+    /// Parks on the word while it is `expected`. `is_mutual`: the waiters of the object wake each other.
+    #[inline]
+    fn wait_after(
+        &self,
+        planned_spin: Option<PlannedSpin>,
+        is_mutual: bool,
+        (word, expected): (&AtomicU32, u32),
+        note: &mut QueueNote,
+        adaptive_spin: &AdaptiveSpin,
+        deadline: Deadline,
+    ) -> u32 {
+        if let Some(planned_spin) = planned_spin {
+            let until = planned_spin.until(deadline);
             if let Err(state) = self.transition(QUEUED, SPINNING) {
                 adaptive_spin.finish(true);
                 return state;
             }
-            spin_until(until, || self.state.load(Ordering::Relaxed) != SPINNING);
+            if spin_until(until, || self.state.load(Ordering::Relaxed) != SPINNING) {
+                return self.state();
+            }
             if let Err(state) = self.transition(SPINNING, QUEUED) {
                 return state;
             }
@@ -46,7 +80,12 @@ impl Waiter {
                 return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
             }
         }
-        adaptive_spin.record_waker_cpu(self.waker_cpu.load(Ordering::Relaxed));
+        let waker_cpu = self.waker_cpu.load(Ordering::Relaxed);
+        if is_mutual {
+            adaptive_spin.record_mutual_wake(waker_cpu, self.parked_cpu.load(Ordering::Relaxed));
+        } else {
+            adaptive_spin.record_waker_cpu(waker_cpu);
+        }
         self.state()
     }
 }

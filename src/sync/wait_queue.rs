@@ -8,6 +8,7 @@ use crate::sys::atomic::Ordering;
 use crate::sync::list::List;
 use crate::sync::mutex::ForkReset;
 use crate::sync::waiter::Waiter;
+use crate::sys::prefetch::prefetch_for_write;
 
 /// A queue of waiters, whose records are never freed; zeroed memory is an empty one.
 pub(crate) struct WaitQueue {
@@ -43,6 +44,18 @@ impl WaitQueue {
     /// Removes and returns the waiter that has waited longest.
     pub(crate) fn pop(&mut self) -> Option<&'static Waiter> {
         let first = self.first()?;
+        self.remove(first);
+        Some(first)
+    }
+
+    /// Removes and returns the only waiter; `None` if there are more.
+    pub(crate) fn pop_only(&mut self) -> Option<&'static Waiter> {
+        let first = self.first()?;
+        // The caller is about to change its state, which the waiter may be reading.
+        prefetch_for_write(first);
+        if !core::ptr::eq(first, self.waiters.last()?) {
+            return None;
+        }
         self.remove(first);
         Some(first)
     }
@@ -87,5 +100,10 @@ mod tests {
         assert!(ptr::eq(queue.pop().unwrap(), all[0]));
         queue.push_back(all[0]);
         assert_eq!(order(&queue, &all), [1, 2, 0]);
+        assert!(queue.pop_only().is_none());
+        queue.remove(all[1]);
+        queue.remove(all[0]);
+        assert!(ptr::eq(queue.pop_only().unwrap(), all[2]));
+        assert!(queue.is_empty() && queue.pop_only().is_none());
     }
 }

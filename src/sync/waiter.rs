@@ -13,16 +13,17 @@
 //! | state | meaning | who changes it, and with which ordering |
 //! |---|---|---|
 //! | `IDLE` | in the pool, or not used since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
-//! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the last five, release |
-//! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete`: as above, and records the success of the spin |
+//! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the five from `RETRY` to `FREED`, release. `notify_running`: to `NOTIFIED`, release |
+//! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete` and `notify_running`: as above, and record the success of the spin |
 //! | `PARKED` | as `QUEUED`; the waiter is parked, or about to park | the waiter, when the timeout expires: to `QUEUED`, relaxed. `complete`: as above, and returns the wake-up that the caller must make |
 //! | `RETRY` | locks: woken to acquire the lock, still in the queue. Barriers: removed from the queue, to arrive again | locks, under the mutex: the waiter, before it parks again, to `QUEUED`, relaxed; `complete`, to `OFFERED` or `ABORTED` |
 //! | `OFFERED` | locks: the lock is reserved for the waiter, which is still in the queue | under the mutex: the waiter that finds the offer gone, to `QUEUED`, relaxed; a thread that revokes the offer, to `RETRY`, relaxed; `complete`, to `GRANTED` or `ABORTED` |
 //! | `GRANTED` | removed from the queue: the wait has succeeded, and a lock is handed off to the waiter | |
 //! | `ABORTED` | removed from the queue: the wait has failed | |
 //! | `FREED` | barriers: removed from the queue, since the barrier was freed | |
+//! | `NOTIFIED` | conditions: removed from the queue by a notify, which has found that the waiter runs. It acquires the lock without having been moved to the lock's queue | |
 //!
-//! The waiter reads the last five with acquire. After a wait, the record keeps its last state until the next wait
+//! The waiter reads the last six with acquire. After a wait, the record keeps its last state until the next wait
 //! stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
@@ -56,6 +57,7 @@ pub(crate) const GRANTED: u32 = 5;
 pub(crate) const ABORTED: u32 = 6;
 pub(crate) const OFFERED: u32 = 7;
 pub(crate) const FREED: u32 = 8;
+pub(crate) const NOTIFIED: u32 = 9;
 
 /// Returns whether the wait has neither ended nor been woken in this state.
 pub(super) fn is_queued(state: u32) -> bool {
@@ -252,6 +254,21 @@ impl Waiter {
             parked: (previous_state == PARKED).then_some(&self.state),
             was_spinning: previous_state == SPINNING,
         }
+    }
+}
+
+impl Waiter {
+    /// Ends the wait of a condition's waiter that has not parked, under the mutex of the queue, from which the caller
+    /// has removed it. Returns false if it is parked, or about to park. Unlike `complete`, does not change the state of
+    /// a parked waiter.
+    pub(crate) fn notify_running(&self, adaptive_spin: &AdaptiveSpin) -> bool {
+        wait_observer::record_wake(ptr::from_ref(self) as usize | wait_observer::NOTIFY);
+        self.notified.store(true, Ordering::Relaxed);
+        if self.state.compare_exchange(SPINNING, NOTIFIED, Ordering::Release, Ordering::Relaxed).is_ok() {
+            adaptive_spin.finish(true);
+            return true;
+        }
+        self.state.compare_exchange(QUEUED, NOTIFIED, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod futex;
 pub(crate) mod libc_hooks;
 pub(crate) mod memory;
 pub(crate) mod offsets;
+pub(crate) mod prefetch;
 pub(crate) mod probe;
 pub(crate) mod pthread;
 pub(crate) mod restartable_store;

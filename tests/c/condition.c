@@ -900,6 +900,84 @@ static void bounded_buffer(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
+/* Two threads that alternate. */
+struct alternation {
+    threading_condition *condition;
+    int turns, played;
+    double seconds;
+};
+
+static void take_turns(struct alternation *a, int side)
+{
+    acquire(a->condition);
+    while (a->played < a->turns) {
+        if (a->played % 2 == side) {
+            a->played++;
+            CHECK_STATUS(threading_condition_notify(a->condition, 1), THREADING_OK);
+        } else {
+            threading_status status = threading_condition_wait_timeout(a->condition, a->seconds);
+            CHECK(status == THREADING_OK || (status == THREADING_TIMED_OUT && a->seconds < 1));
+            CHECK(threading_condition_is_owned(a->condition));
+        }
+    }
+    release(a->condition);
+}
+
+static void *play(void *arg)
+{
+    take_turns(arg, 1);
+    return NULL;
+}
+
+/* Waiters spin before they park, so that a notify finds them running, spinning, parked, or with an expired timeout. */
+static void two_threads_alternate(void)
+{
+    static const double timeouts[] = {60, 2e-5, 1e-6};
+    for (size_t i = 0; i < TEST_COUNT(timeouts); i++) {
+        for (int plain = 0; plain < 2; plain++) {
+            threading_lock *lock = threading_lock_new();
+            struct alternation a = {.turns = 20000, .seconds = timeouts[i]};
+            a.condition = plain ? threading_condition_new_with_lock(lock) : new_condition();
+            threading_thread *thread = spawn(play, &a);
+            take_turns(&a, 0);
+            join(thread);
+            CHECK_INT(a.played, a.turns);
+            free_condition(a.condition);
+            CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+        }
+    }
+}
+
+static void *wait_for_last_notify(void *arg)
+{
+    struct alternation *a = arg;
+    acquire(a->condition);
+    a->played = 1;
+    CHECK_STATUS(threading_condition_wait(a->condition), THREADING_OK);
+    return NULL;
+}
+
+/* As above, and the notifying thread frees the condition and with it the lock, for which the waiter may spin. */
+static void free_after_notify_of_a_running_waiter(void)
+{
+    for (int i = 0; i < 500; i++) {
+        struct alternation a = {.condition = new_condition()};
+        threading_thread *thread = spawn(wait_for_last_notify, &a);
+        bool waits = false;
+        while (!waits) {
+            acquire(a.condition);
+            waits = a.played == 1;
+            if (waits)
+                CHECK_STATUS(threading_condition_notify(a.condition, 1), THREADING_OK);
+            release(a.condition);
+            if (!waits)
+                sched_yield();
+        }
+        free_condition(a.condition);
+        join(thread);
+    }
+}
+
 static const struct test_case cases[] = {
     {"a new condition has its own RLock", has_its_own_rlock},
     {"acquire and release of a condition on a Lock apply to that lock", uses_the_given_lock},
@@ -931,6 +1009,8 @@ static const struct test_case cases[] = {
     {"a blocked wait is not a cancellation point", blocked_wait_is_not_cancelled},
     {"no notify is lost among waits that time out", no_notify_is_lost},
     {"a bounded buffer passes every item once", bounded_buffer},
+    {"two threads that alternate return from each wait with the lock", two_threads_alternate},
+    {"a free right after the notify of a waiter that has not parked is OK", free_after_notify_of_a_running_waiter},
 };
 
 TEST_MAIN(cases)

@@ -28,6 +28,8 @@ fn a_predicate_comes_true(condition: Handle<Condition>) {
     condition.acquire().unwrap();
     data.with(|data| *data = 1);
     condition.notify(1).unwrap();
+    // The waiter may have been notified before it has parked, and must not return before the release.
+    data.with(|data| *data = 1);
     condition.release().unwrap();
     waiter.join().unwrap();
     condition.free().unwrap();

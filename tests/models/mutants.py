@@ -126,8 +126,25 @@ MUTANTS = {
         "sync/mutex.rs", "        // The waiters see `FORKING`, count themselves in `FORK_WAITERS` and park again.\n        futex::wake_all(word);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
     "condition: notify drops one waiter": (
-        "lock/condition.rs", "core::iter::from_fn(|| queue.pop()).take(count)", "core::iter::from_fn(|| queue.pop()).take(count).skip(1)",
+        "lock/condition.rs", "only.into_iter().chain(others).take(count)", "only.into_iter().chain(others).take(count).skip(1)",
         "shuttle", "condition", "notify_ends"),
+    "condition: notify drops the only waiter if it has parked": (
+        "lock/condition.rs", "only.into_iter().chain(others)", "others",
+        "shuttle", "condition", "notify_ends"),
+    "condition: notify takes a parked waiter for one that runs": (
+        "sync/waiter.rs", "self.state.compare_exchange(QUEUED, NOTIFIED, Ordering::Release, Ordering::Relaxed).is_ok()",
+        "{ self.state.store(NOTIFIED, Ordering::Release); true }",
+        "shuttle", "condition", "notify_ends"),
+    "condition: a waiter that is notified before it parks does not reacquire the lock": (
+        "lock/condition.rs", "            pin.raw().reacquire_notified(owner_tag, waiter);\n", "",
+        "shuttle", "condition", "notify_ends"),
+    "condition: a waiter that is notified before it parks ignores that the lock is taken": (
+        "lock/raw.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true);\n", "",
+        "shuttle", "condition", "notify_ends"),
+    "condition: a waiter that is notified before it parks acquires the lock relaxed": (
+        "lock/raw.rs", "if word & OWNER_MASK == 0 && self.cas(word, word | owner_tag, Ordering::AcqRel) {",
+        "if word & OWNER_MASK == 0 && self.cas(word, word | owner_tag, Ordering::Relaxed) {",
+        "loom", "condition", "notify_ends"),
     "condition: a notified waiter counts as timed out": (
         "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.load(Ordering::Relaxed)", "waiter.state() == QUEUED",
         "shuttle", "condition", "no_notify_is_lost"),
