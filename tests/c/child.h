@@ -5,7 +5,9 @@
 #include "test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* The exit status of a child that cannot run its check on this system. */
@@ -68,6 +70,22 @@ static inline void test_run_in_child_with(const char *file, int line, void (*che
     }
     test_check_int(file, line, "the child's exit status", test_child_status(file, line, pid), 0);
 }
+
+/* Whether a user mode emulator runs this program: /proc then has the system calls of another processor. */
+static inline bool is_emulated(void)
+{
+    char text[32] = "";
+    int file = open("/proc/thread-self/syscall", O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
+    close(file);
+    return length > 0 && strtol(text, NULL, 10) != SYS_read;
+}
+
+#define SKIP_THREADS_IN_CHILD_IF_EMULATED()                                                                  \
+    do {                                                                                                     \
+        if (is_emulated())                                                                                   \
+            SKIP("QEMU cannot start threads in a child of a process with threads");                          \
+    } while (0)
 
 /* Stores the sizes of the process's address space and of its resident memory in bytes. Returns false if the system does
  * not report them. */

@@ -996,16 +996,6 @@ static void exit_is_reported(void)
     }
 
 IN_CHILD(main_alone)
-/* Whether a user mode emulator runs this program: /proc then has the system calls of another processor. */
-static bool is_emulated(void)
-{
-    char text[32] = "";
-    int file = open("/proc/thread-self/syscall", O_RDONLY | O_CLOEXEC);
-    ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
-    close(file);
-    return length > 0 && strtol(text, NULL, 10) != SYS_read;
-}
-
 static void each_kind_of_wait_case(void)
 {
     if (is_emulated())
@@ -1024,15 +1014,13 @@ IN_CHILD(join_and_shutdown)
 
 static void after_a_fork_case(void)
 {
-    if (is_emulated())
-        SKIP("QEMU cannot start threads in a child of a process with threads");
+    SKIP_THREADS_IN_CHILD_IF_EMULATED();
     run_in_child(after_a_fork);
 }
 
 static void after_a_fork_by_another_thread_case(void)
 {
-    if (is_emulated())
-        SKIP("QEMU cannot start threads in a child of a process with threads");
+    SKIP_THREADS_IN_CHILD_IF_EMULATED();
     run_in_child(after_a_fork_by_another_thread);
 }
 

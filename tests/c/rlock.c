@@ -405,6 +405,8 @@ static void waiters_in_a_child_of_fork(void)
 {
     if (TEST_SANITIZED)
         SKIP("ThreadSanitizer does not permit threads in a child of fork");
+    SKIP_FORK_IF_PORTABLE();
+    SKIP_THREADS_IN_CHILD_IF_EMULATED();
     CHECK(run_in_child(check_parking));
 }
 
