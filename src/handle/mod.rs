@@ -440,7 +440,9 @@ impl<T: Object> Handle<T> {
             return Err(Error::Handle);
         }
         let pin = Pin { object, tag, epoch: fork_epoch() };
-        if object.header().is_live(tag) && !object.header().is_dying(tag) {
+        // In this order: a thread that has destroyed the object clears `LIVE` before it ends `DYING`, but another
+        // processor may observe that `LIVE` is cleared only after the pins were read.
+        if !object.header().is_dying(tag) && object.header().is_live(tag) {
             return Ok(pin);
         }
         Self::on_ref_failure(object, tag);

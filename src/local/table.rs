@@ -379,9 +379,13 @@ impl Table {
         unsafe { &*self.cells.get().byte_add(at) }
     }
 
-    /// Called by the owner: begins to use the table without locking the mutex. Returns false if it has guests.
+    /// Called by the owner: begins to use the table without locking the mutex. Returns false if it has guests, or if a
+    /// signal handler or a replaced malloc has interrupted the owner while it uses the table.
     #[inline(always)]
     fn try_begin(&self) -> bool {
+        if self.owner_busy.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
         self.owner_busy.store(1, Ordering::Relaxed);
         asymmetric_fence::light();
         let has_guests = self.guests.load(Ordering::Acquire) != 0;
@@ -426,7 +430,10 @@ impl Table {
     #[cold]
     #[inline(never)]
     fn lock_mutex_by_owner(&self) -> OwnerGuard<'_> {
-        OwnerGuard { table: self, mutex: Some(self.inner_lock.lock()) }
+        let inner = self.inner_lock.lock();
+        // A call that interrupts another one of the owner waits here without end, as it would for the mutex.
+        self.wait_until_owner_is_idle();
+        OwnerGuard { table: self, mutex: Some(inner) }
     }
 
     /// Called by a thread that will be a guest. It holds the mutex of the list of tables, and executes the heavy fence

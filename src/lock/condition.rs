@@ -370,16 +370,15 @@ impl Handle<Condition> {
         if count > 0 && !queue.is_empty() {
             happens_before(condition);
             condition.has_notified.store(true, Ordering::Relaxed);
-            // The condition keeps the lock alive: to destroy it now, a thread would have to lock the mutex, since
-            // `HAS_WAITERS` is set.
-            let raw = condition.lock_slot().0.raw();
+            let pin = lock.pin()?;
+            let raw = pin.raw();
             let only = if raw.has_waiters() { None } else { queue.pop_only() };
             if only.is_some_and(|waiter| waiter.notify_running(&raw.adaptive_spin)) {
                 // `HAS_WAITERS` stays set.
                 return Ok(());
             }
             let others = core::iter::from_fn(|| queue.pop());
-            lock.pin()?.raw().requeue(only.into_iter().chain(others).take(count));
+            raw.requeue(only.into_iter().chain(others).take(count));
         }
         condition.publish_has_waiters(tag, &queue);
         Ok(())

@@ -432,10 +432,11 @@ struct WakeQueue([Option<(PendingWake<'static>, Option<&'static Waiter>)>; MAX_W
 
 impl WakeQueue {
     /// Sets the waiter's state, with the mutex held, and queues its wake-up, or issues it if there is no room. Returns
-    /// whether the waiter's thread was spinning.
+    /// whether the waiter has not parked: a signal handler, which may need another waiter to acquire the lock, may have
+    /// interrupted its thread.
     fn add(&mut self, waiter: &'static Waiter, state: u32, adaptive_spin: &AdaptiveSpin) -> bool {
         let wake = waiter.complete(state, adaptive_spin);
-        let was_spinning = wake.was_spinning();
+        let was_running = wake.was_running();
         // Waiters with a final state leave the queue and need no replacement.
         let replaceable = matches!(state, RETRY | OFFERED).then_some(waiter);
         match self.0.iter_mut().find(|entry| entry.is_none()) {
@@ -444,7 +445,7 @@ impl WakeQueue {
                 let _ = wake.wake();
             }
         }
-        was_spinning
+        was_running
     }
 
     /// Issues the wake-ups. Returns the waiters that turned out not to be parked.
@@ -723,11 +724,10 @@ impl RawLock {
                 FairTurn::None => {}
                 FairTurn::Wake(first) => {
                     first.had_fair_wake.set(true);
-                    let _ = wake_queue.add(first, RETRY, &self.adaptive_spin);
+                    self.wake(queue, wake_queue, first);
                 }
                 FairTurn::HandOff(first) => {
                     if wake_queue.add(first, OFFERED, &self.adaptive_spin) {
-                        // Its thread may have been interrupted by a signal handler while it spun.
                         queue.mark_unresponsive(first);
                     }
                     if queue.try_start_watch(now) {
@@ -852,8 +852,15 @@ impl RawLock {
     fn wake_next(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) -> Option<&'static Waiter> {
         let waiter = queue.next_to_wake()?;
         queue.mark_woken(waiter);
-        let _ = wake_queue.add(waiter, RETRY, &self.adaptive_spin);
+        self.wake(queue, wake_queue, waiter);
         Some(waiter)
+    }
+
+    /// Wakes a waiter that has been marked, to acquire the lock.
+    fn wake(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue, waiter: &'static Waiter) {
+        if wake_queue.add(waiter, RETRY, &self.adaptive_spin) {
+            queue.mark_unresponsive(waiter);
+        }
     }
 
     /// Restores the invariants after a change of the queue: wakes waiters if the lock is unlocked and has fewer

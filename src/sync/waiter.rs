@@ -252,7 +252,7 @@ impl Waiter {
         }
         PendingWake {
             parked: (previous_state == PARKED).then_some(&self.state),
-            was_spinning: previous_state == SPINNING,
+            was_running: matches!(previous_state, SPINNING | QUEUED),
         }
     }
 }
@@ -276,7 +276,7 @@ impl Waiter {
 /// record, which may serve another wait by then.
 pub(crate) struct PendingWake<'a> {
     parked: Option<&'a AtomicU32>,
-    was_spinning: bool,
+    was_running: bool,
 }
 
 impl PendingWake<'_> {
@@ -286,8 +286,8 @@ impl PendingWake<'_> {
     }
 
     /// Returns whether the waiter was spinning, and needs no wake-up.
-    pub(crate) fn was_spinning(&self) -> bool {
-        self.was_spinning
+    pub(crate) fn was_running(&self) -> bool {
+        self.was_running
     }
 
     /// Wakes the waiter, if it was parked. Returns false if the waiter was in `PARKED` but no thread was parked: the

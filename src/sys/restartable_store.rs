@@ -16,8 +16,8 @@
 //! kernel or an emulator does not support it, each compare-and-store fails, and the caller uses a compare-and-swap. So
 //! it is on other processors than x86-64: some of them have cheap compare-and-swaps, and none has been measured.
 //!
-//! A child of fork inherits both registrations. A thread's pointer to the sequence may remain in its `struct rseq`
-//! when the sequence has ended. It stays valid, because the library is never unloaded.
+//! A child of fork inherits both registrations. A sequence that has ended clears the pointer to it in the thread's
+//! `struct rseq`: a program may unload a plugin with the static library, and the kernel reads the pointer later.
 
 use crate::sys::atomic::AtomicU64;
 
@@ -88,7 +88,8 @@ mod rseq {
         // and 8 bytes after it `rseq_cs`, the address of the current sequence. In the descriptor of a sequence: version
         // and flags, the address of its first instruction, the length, and the address of the abort handler, which must
         // follow the signature that glibc has registered. (The bytes before that are the beginning of an invalid
-        // instruction of which the signature is the end.)
+        // instruction of which the signature is the end.) The offset is read again in the sequence, so that a thread that
+        // was interrupted before it finds that `finish_others` has failed.
         // SAFETY: `offset` is that of the calling thread's `struct rseq`, and the word is valid. The sequence has one
         // store to memory that others see, its last instruction. The abort handler leaves all registers unchanged.
         unsafe {
@@ -107,16 +108,21 @@ mod rseq {
                 ".popsection",
                 "xor {stored:e}, {stored:e}",
                 "cmp dword ptr fs:[{offset} + 4], 0",
-                "jl 6f",
+                "jl 7f",
                 "lea {descriptor}, [rip + 2b]",
                 "mov qword ptr fs:[{offset} + 8], {descriptor}",
                 "3:",
+                "cmp qword ptr [rip + {current_offset}], 0",
+                "je 6f",
                 "cmp qword ptr [{word}], {expected}",
                 "jne 6f",
                 "mov qword ptr [{word}], {new}",
                 "4:",
                 "mov {stored:e}, 1",
                 "6:",
+                "mov qword ptr fs:[{offset} + 8], 0",
+                "7:",
+                current_offset = sym OFFSET,
                 stored = out(reg) stored,
                 descriptor = out(reg) _,
                 offset = in(reg) offset,

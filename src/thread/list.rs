@@ -6,6 +6,7 @@ use core::slice;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Object, ObjectKind};
+use crate::sys::libc_hooks;
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
@@ -49,15 +50,24 @@ unsafe impl Object for ThreadList {
 /// Not a plain getter: it creates the main thread's object, and checks whether dummies still exist (a system call for
 /// each) and removes those that do not.
 pub(crate) fn active_count() -> Result<usize> {
+    register_exit_hook_before_lock();
     let mut registry = registry::lock();
     registry.get_or_create_main()?;
     registry.remove_dead_dummies();
     Ok(registry.alive_count)
 }
 
+/// The creation of the main thread's object, under the mutex, caches a slot, which needs the exit hook. libc may allocate
+/// memory for that, and the program may have replaced malloc by a function that needs the mutex. If this fails, no slot
+/// is cached.
+fn register_exit_hook_before_lock() {
+    let _: Result<()> = libc_hooks::register_exit_hook();
+}
+
 /// Returns the handles of all threads that are alive, with a reference to each. Removes dead dummies, as `active_count`
 /// does.
 fn snapshot() -> Result<Vec<usize>> {
+    register_exit_hook_before_lock();
     let mut threads = Vec::new();
     loop {
         let mut registry = registry::lock();
