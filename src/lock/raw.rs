@@ -1202,3 +1202,41 @@ impl RawLock {
         })
     }
 }
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use super::*;
+    use crate::sync::waiter::{PARKED, SPINNING};
+
+    /// Returns the state of the second waiter after a release that wakes the first one, which is in this state.
+    fn second_after_release(first_state: u32, is_fair: bool) -> u32 {
+        const OWNED: u64 = LIVE | FIRST_OWNER_TAG;
+        // SAFETY: zeroed memory is a valid lock, and a valid record of a waiter.
+        let (raw, waiters): (&'static RawLock, &'static [Waiter; 2]) =
+            unsafe { (Box::leak(Box::new(core::mem::zeroed())), Box::leak(Box::new(core::mem::zeroed()))) };
+        {
+            let mut queue = raw.queue.lock();
+            for (waiter, state) in waiters.iter().zip([first_state, PARKED]) {
+                waiter.prepare_to_wait(0);
+                waiter.set_state(state);
+                queue.push(waiter);
+            }
+            let wait = if is_fair { 0 } else { FAIR_AFTER_TICKS };
+            queue.fair_deadline = ticks_now().wrapping_add(wait);
+        }
+        raw.word().store(OWNED | HAS_WAITERS, Ordering::Relaxed);
+        assert!(raw.release_to_waiters(OWNED));
+        assert_eq!(waiters[0].state(), RETRY);
+        waiters[1].state()
+    }
+
+    /// A signal handler may have interrupted the first waiter, and need the second one to acquire the lock.
+    #[test]
+    fn a_release_that_wakes_a_waiter_that_has_not_parked_wakes_the_next_one_too() {
+        for is_fair in [false, true] {
+            for first_state in [QUEUED, SPINNING] {
+                assert_eq!(second_after_release(first_state, is_fair), RETRY, "{first_state} {is_fair}");
+            }
+        }
+    }
+}

@@ -227,6 +227,11 @@ impl Waiter {
         self.state.load(Ordering::Acquire)
     }
 
+    #[cfg(all(test, not(model)))]
+    pub(crate) fn set_state(&self, state: u32) {
+        self.state.store(state, Ordering::Relaxed);
+    }
+
     /// Changes the state of the calling thread's own record. Fails with the state that `complete` has stored, if it has
     /// been called.
     pub(super) fn transition(&self, from: u32, to: u32) -> core::result::Result<(), u32> {
