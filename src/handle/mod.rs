@@ -48,7 +48,7 @@ pub(crate) mod note;
 pub(crate) mod slot_cache;
 
 use crate::sys::atomic::{Ordering, fence, fence_after_rmw};
-use crate::sys::memory;
+use crate::sys::prefetch::prefetch_for_write;
 use core::marker::PhantomData;
 
 use crate::error::{Error, Result};
@@ -316,7 +316,7 @@ impl<T: Object> Handle<T> {
     #[inline(always)]
     pub(crate) fn prefetch(slot: &'static T) {
         for line in (0..size_of::<T>()).step_by(64) {
-            memory::prefetch_for_write(core::ptr::from_ref(slot).cast::<u8>().wrapping_add(line));
+            prefetch_for_write(core::ptr::from_ref(slot).cast::<u8>().wrapping_add(line));
         }
     }
 

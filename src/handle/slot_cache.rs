@@ -15,8 +15,8 @@
 //! A slot serves for 63 objects. So a thread that creates and frees one object after the other would need the arena's
 //! mutex twice for 63 objects, and all threads would write the cache line of that mutex. Instead, when it frees such a
 //! *retired* slot, it takes a *reserve* of several slots out of the same arena (`slot_reserve`), which it uses when no
-//! slot is cached. Slots of the reserve's block that are retired meanwhile are only counted (`slots_to_free`), until the
-//! reserve is used up. A thread has one reserve at a time.
+//! slot is cached. Until the reserve is used up, slots of its block that are retired are only counted
+//! (`slots_to_free`). A thread has one reserve at a time.
 //!
 //! # Memory
 //!

@@ -13,8 +13,8 @@
 //! The owner sets `owner_busy`, and uses the table if it then finds no guests, by a load with acquire. Otherwise it
 //! resets the word, and locks the mutex. A guest announces itself, then locks the mutex, and waits until `owner_busy` is
 //! 0, by loads with acquire. Asymmetric fences ensure that the guest sees the owner, or the owner the guest: the owner
-//! executes the light one, and the guest the heavy one, once for all tables. The owner waits for no one while it is
-//! busy.
+//! executes the light one, and the guest the heavy one, once for all tables. While it is busy, the owner waits for no
+//! other thread.
 //!
 //! # Cells
 //!
@@ -430,10 +430,8 @@ impl Table {
     #[cold]
     #[inline(never)]
     fn lock_mutex_by_owner(&self) -> OwnerGuard<'_> {
-        let inner = self.inner_lock.lock();
-        // A call that interrupts another one of the owner waits here without end, as it would for the mutex.
-        self.wait_until_owner_is_idle();
-        OwnerGuard { table: self, mutex: Some(inner) }
+        // As a guest: a call that interrupts another one of the owner waits here without end, as it would for the mutex.
+        OwnerGuard { table: self, mutex: Some(self.lock_by_guest()) }
     }
 
     /// Called by a thread that will be a guest. It holds the mutex of the list of tables, and executes the heavy fence
@@ -640,7 +638,7 @@ fn no_guests() -> u32 {
     if asymmetric_fence::is_available() { 0 } else { NO_BIAS }
 }
 
-/// Gives the owner access to its table, which excludes guests.
+/// The owner's access to its table, during which guests are excluded.
 struct OwnerGuard<'a> {
     table: &'a Table,
     /// `None` if the owner has bypassed the mutex.

@@ -36,7 +36,7 @@
 //! and returns false, so no notification is lost. A notify wakes no thread (wait morphing): the caller holds the lock
 //! as a rule, and a woken waiter would only block on it. But if the only waiter still runs, the notify ends its wait
 //! immediately: it spins until the lock is released, so that two threads that alternate make no system call and do not
-//! use the lock's queue. If threads wait for the lock, the waiter is moved behind them all the same.
+//! use the lock's queue. If threads wait for the lock, the waiter is moved behind them nevertheless.
 //!
 //! A notified waiter does not access the condition any more, which may be freed. It keeps the lock's slot pinned until
 //! it returns.

@@ -219,7 +219,6 @@ const MAX_WAKES_PER_RELEASE: usize = 3;
 /// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue: for
 /// about a microsecond, since the notifying thread releases the lock soon as a rule.
 const NOTIFIED_SPINS: u32 = if cfg!(model) { 1 } else { 32 };
-const PAUSES_PER_NOTIFIED_SPIN: u32 = if cfg!(model) { 0 } else { 2 };
 
 /// The common part of a Lock and an RLock; see the top of this file.
 #[repr(C)]
@@ -1125,7 +1124,8 @@ impl RawLock {
     pub(crate) fn reacquire_notified(&self, owner_tag: u64, waiter: &'static Waiter) {
         for _ in 0..NOTIFIED_SPINS {
             // The notifying thread needs the word, too, before it releases the lock.
-            for _ in 0..PAUSES_PER_NOTIFIED_SPIN {
+            if !cfg!(model) {
+                spin_loop();
                 spin_loop();
             }
             let word = self.word().load(Ordering::Relaxed);

@@ -14,7 +14,7 @@
 use core::cell::Cell;
 use core::ptr;
 
-use crate::sys::memory;
+use crate::sys::prefetch::prefetch_for_write;
 
 /// The links of a node; zeroed memory is a valid value. They keep their values when the node is removed.
 #[repr(C)]
@@ -52,7 +52,7 @@ impl<T: Linked> Links<T> {
         for neighbour in [self.next.get(), self.previous.get()] {
             // SAFETY: nodes in the list are valid.
             if let Some(neighbour) = unsafe { neighbour.as_ref() } {
-                memory::prefetch_for_write(neighbour.links());
+                prefetch_for_write(neighbour.links());
             }
         }
     }

@@ -8,21 +8,6 @@ use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::calling_thread::with_cancel_disabled;
 
-/// Prefetches a cache line that will soon be changed. A hint: the address need not be valid.
-///
-/// A line that another CPU has changed is requested once, and not again by the first store. A store that misses the
-/// cache delays the next locked instruction, for example that of the unlock of a mutex.
-#[inline(always)]
-pub(crate) fn prefetch_for_write<T>(address: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(model)))]
-    // SAFETY: accesses no memory. Processors without the instruction execute it as no operation.
-    unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly))
-    };
-    #[cfg(not(all(target_arch = "x86_64", not(model))))]
-    let _ = address;
-}
-
 /// Maps `bytes` of zeroed memory, preferably at `hint` (0: anywhere).
 pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;

@@ -1027,8 +1027,8 @@ static const struct test_case cases[] = {
     {"threads may exit while the last free destroys their values", threads_exit_in_last_free},
     {"a destructor that the last free calls may fork; the child destroys no values of other threads",
      fork_in_last_free},
-    {"values are destroyed where the kernel refuses membarrier after the library was loaded", membarrier_fails_later},
-    {"all cases pass where the kernel refuses membarrier", membarrier_fails_always},
+    {"values are destroyed where the kernel forbids membarrier after the library was loaded", membarrier_fails_later},
+    {"all cases pass where the kernel forbids membarrier", membarrier_fails_always},
 };
 
 TEST_MAIN(cases)
