@@ -108,7 +108,7 @@
 //! | the waiter | the release |
 //! |---|---|
 //! | had parked on the releasing thread's CPU | hands the lock off. The waiter runs when the releasing thread parks |
-//! | had parked on another CPU, and is parked | only wakes the waiter, and sets the next deadline: the lock stays in use until the waiter runs, and acquires it. If the waiter parks again, the next release after a deadline hands the lock off |
+//! | had parked on another CPU, and is parked | only wakes the waiter, and sets the next deadline: the lock stays in use until the waiter runs, and acquires it. When an offer would have a watcher, it wakes the next waiter, too. If the waiter parks again, the next release after a deadline hands the lock off |
 //! | had parked on another CPU, and has been woken | wakes and hands off to none: the waiter is on its way. `FORCE_HANDOFF_AFTER_TICKS` later, the release hands the lock off |
 //!
 //! `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
@@ -724,6 +724,10 @@ impl RawLock {
                 FairTurn::Wake(first) => {
                     first.had_fair_wake.set(true);
                     self.wake(queue, wake_queue, first);
+                    // In case that its thread enters a signal handler, as an offer has a watcher.
+                    if queue.try_start_watch(now) {
+                        let _ = self.wake_next(queue, wake_queue);
+                    }
                 }
                 FairTurn::HandOff(first) => {
                     if wake_queue.add(first, OFFERED, &self.adaptive_spin) {
