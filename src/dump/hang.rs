@@ -17,7 +17,7 @@ use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::sys::{memory, pthread, tls};
+use crate::sys::{calling_thread, memory, pthread, tls};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 use crate::time::Deadline;
@@ -64,6 +64,9 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     hang_watch::set(period_ns, check_deadlock, report_exit);
     drop(setting);
     if period_ns != 0 {
+        wake_waiters();
+        // A thread that read the former period and had not parked yet has done so by now, unless it waits for a CPU.
+        calling_thread::pause_for_a_millisecond();
         wake_waiters();
     }
 }

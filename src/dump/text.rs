@@ -375,7 +375,7 @@ mod tests {
     use crate::error::Result;
     use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    /// Makes the description of a wait for an object that is freed at any time during the call.
+    /// Another thread frees the object at any time during the call that describes a wait for it.
     #[test]
     fn an_object_that_is_freed_during_the_dump_is_alive_or_freed_and_not_both() {
         const LINES: u32 = 100_000;
