@@ -7,12 +7,14 @@ use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
 
+use crate::barrier::Barrier;
 use crate::dump::line::{Lines, Output};
 use crate::dump::snapshot::{self, Entry, Snapshot};
 use crate::dump::{dump, write};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::sync::mutex::InternalMutex;
+use crate::sync::wait_note::PROCESS_EXIT;
 use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
 use crate::sys;
@@ -64,10 +66,7 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     hang_watch::set(period_ns, check_deadlock, report_exit);
     drop(setting);
     if period_ns != 0 {
-        wake_waiters();
-        // A thread that read the former period and had not parked yet has done so by now, unless it waits for a CPU.
-        calling_thread::pause_for_a_millisecond();
-        wake_waiters();
+        wake_until_all_are_parked();
     }
 }
 
@@ -87,17 +86,41 @@ fn hook() -> Option<(*mut c_void, *mut c_void)> {
     None
 }
 
-/// Wakes the threads that are parked without a timeout, so that they park again with the period.
-fn wake_waiters() {
+/// Wakes the threads that wait without a timeout, so that they park again with the period. A thread that has read the
+/// former period and is about to park misses the first wake-up. So this is repeated until all of them were parked, but
+/// not indefinitely, since a thread may be in a signal handler. It is always done twice, because the first time the
+/// caller may not see that such a thread waits.
+fn wake_until_all_are_parked() {
+    const MAX_PAUSES: u32 = 100;
+    wake_waiters();
+    for _ in 0..MAX_PAUSES {
+        calling_thread::pause_for_a_millisecond();
+        if wake_waiters() {
+            break;
+        }
+    }
+}
+
+/// Wakes the threads that are parked without a timeout. Returns false if one that may be part of a deadlock waits, but
+/// was not parked.
+fn wake_waiters() -> bool {
+    let mut were_parked = true;
     for waiter in waiter::all() {
         let Some(wait) = waiter.read_wait().filter(|wait| wait.until == Deadline::NEVER) else { continue };
-        if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
-            thread.wake_joiners();
-            thread.wake_state_waiters();
-        }
-        waiter.wake_spuriously();
+        let was_parked = if wait.object == PROCESS_EXIT {
+            registry::wake_shutdowns()
+        } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
+            // Main and the timers are joined on the same word as a state is awaited.
+            thread.wake_joiners() | thread.wake_state_waiters()
+        } else {
+            // The waiters of a barrier share a word of it.
+            waiter.wake_spuriously()
+                || !wait.is_parked()
+                || Handle::<Barrier>::from_bits(wait.object).check().is_ok()
+        };
+        were_parked &= was_parked;
     }
-    registry::wake_shutdowns();
+    were_parked
 }
 
 /// From now on, the process aborts after the report of a deadlock.
@@ -198,10 +221,55 @@ fn abort_on_unwind(f: impl FnOnce()) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::hang_watch::HangWatch;
+    use crate::sync::wait_note::with_note;
+    use crate::sync::waiter::{PARKED, QUEUED};
+    use core::cell::Cell;
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+
+    /// Held by the tests that set the hook.
+    static HOOK_IN_USE: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn a_thread_that_is_interrupted_before_it_parks_parks_with_the_new_period() {
+        const UNKNOWN_OBJECT: usize = 8;
+        const INTERRUPTION: Duration = Duration::from_millis(20);
+        let _hook_in_use = HOOK_IN_USE.lock().unwrap();
+        set_hook(0, None, ptr::null_mut());
+        let (has_read_former_period, former_period_was_read) = channel();
+        let thread = std::thread::spawn(move || {
+            let waiter = waiter::current().unwrap();
+            waiter.set_state(PARKED);
+            with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
+                let mut watch = HangWatch::new();
+                let has_period = Cell::new(false);
+                while !has_period.get() {
+                    watch.park(Deadline::NEVER, |until| {
+                        has_period.set(until != Deadline::NEVER);
+                        if has_period.get() {
+                            return true;
+                        }
+                        has_read_former_period.send(()).unwrap();
+                        std::thread::sleep(INTERRUPTION);
+                        waiter.park_once()
+                    });
+                }
+            });
+            waiter.set_state(QUEUED);
+        });
+        former_period_was_read.recv().unwrap();
+        set_hook(HOUR_NS, None, ptr::null_mut());
+        thread.join().unwrap();
+        set_hook(0, None, ptr::null_mut());
+    }
 
     #[test]
     fn a_check_that_has_begun_finds_no_hook_after_reports_were_turned_off() {
-        const HOUR_NS: u64 = 3_600_000_000_000;
+        let _hook_in_use = HOOK_IN_USE.lock().unwrap();
         set_hook(HOUR_NS, None, ptr::null_mut());
         assert_eq!(hook(), Some((ptr::null_mut(), ptr::null_mut())));
         set_hook(0, None, ptr::null_mut());

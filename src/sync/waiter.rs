@@ -232,15 +232,22 @@ impl Waiter {
         self.state.store(state, Ordering::Relaxed);
     }
 
+    /// Parks on the record until any wake-up.
+    #[cfg(all(test, not(model)))]
+    pub(crate) fn park_once(&self) -> bool {
+        futex::wait(&self.state, PARKED, Deadline::NEVER)
+    }
+
     /// Changes the state of the calling thread's own record. Fails with the state that `complete` has stored, if it has
     /// been called.
     pub(super) fn transition(&self, from: u32, to: u32) -> core::result::Result<(), u32> {
         self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Acquire).map(drop)
     }
 
-    /// Wakes the thread if it is parked on its own record, although its wait has not ended: it parks again.
-    pub(crate) fn wake_spuriously(&self) {
-        futex::wake_all(&self.state);
+    /// Wakes the thread if it is parked on its own record, although its wait has not ended: it parks again. Returns
+    /// whether it was parked.
+    pub(crate) fn wake_spuriously(&self) -> bool {
+        futex::wake_all(&self.state)
     }
 
     /// Ends the wait with this state, under the mutex of the queue; `adaptive_spin` is that of the object. If the

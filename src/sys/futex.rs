@@ -58,10 +58,10 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) {
     backend::wake(word, count);
 }
 
-/// Wakes all threads that are parked on `word`.
+/// Wakes all threads that are parked on `word`. Returns whether any was parked.
 #[inline]
-pub(crate) fn wake_all(word: &AtomicU32) {
-    backend::wake(word, i32::MAX as u32);
+pub(crate) fn wake_all(word: &AtomicU32) -> bool {
+    backend::wake(word, i32::MAX as u32)
 }
 
 /// The halves of a 64-bit word, as futex words.

@@ -35,13 +35,14 @@ pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -
     })
 }
 
-/// Wakes all threads that are in `wait_shared` on this word.
-pub(crate) fn wake_shared(word: &AtomicU32) {
+/// Wakes all threads that are in `wait_shared` on this word. Returns whether any was parked.
+pub(crate) fn wake_shared(word: &AtomicU32) -> bool {
     let nothing = ptr::null::<u32>();
     // SAFETY: the kernel uses only the address of the word.
-    sys::preserving_errno(|| unsafe {
+    let woken = sys::preserving_errno(|| unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX, nothing, nothing, 0_u32)
     });
+    woken > 0
 }
 
 /// Returns whether a thread with this native ID exists in this process.

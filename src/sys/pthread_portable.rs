@@ -18,9 +18,9 @@ pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -
     futex::wait(word, expected, deadline)
 }
 
-/// Wakes all threads that are in `wait_shared` on this word.
-pub(crate) fn wake_shared(word: &AtomicU32) {
-    futex::wake_all(word);
+/// Wakes all threads that are in `wait_shared` on this word. Returns whether any was parked.
+pub(crate) fn wake_shared(word: &AtomicU32) -> bool {
+    futex::wake_all(word)
 }
 
 /// Returns whether a thread with this native ID exists in this process.

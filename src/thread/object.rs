@@ -399,9 +399,9 @@ impl Thread {
     }
 
     /// Wakes the state waiters, after `set_state_locked` returned true. Only the address of the word matters: the slot
-    /// may already hold another thread.
-    pub(crate) fn wake_state_waiters(&self) {
-        futex::wake_all(&self.state);
+    /// may already hold another thread. Returns whether any thread was parked.
+    pub(crate) fn wake_state_waiters(&self) -> bool {
+        futex::wake_all(&self.state)
     }
 
     pub(crate) fn ident(&self) -> u64 {
@@ -590,12 +590,9 @@ impl Thread {
         !self.has_flag(MAIN | TIMER | DUMMY)
     }
 
-    pub(crate) fn wake_joiners(&self) {
-        if annotate::is_active() {
-            futex::wake_all(&self.state);
-        } else {
-            pthread::wake_shared(&self.state);
-        }
+    /// Wakes the joiners of a thread with an OS thread of its own. Returns whether any was parked.
+    pub(crate) fn wake_joiners(&self) -> bool {
+        if annotate::is_active() { futex::wake_all(&self.state) } else { pthread::wake_shared(&self.state) }
     }
 
     /// Registers `state` with the kernel, which clears it when the calling thread (this one) terminates. Sets the

@@ -267,7 +267,9 @@ pub(crate) fn wake_timer_waiters() {
     let registry = REGISTRY.lock();
     let timers_with_waiters =
         registry.alive.iter().filter(|thread| thread.has_flag(TIMER) && thread.has_state_waiters());
-    timers_with_waiters.for_each(Thread::wake_state_waiters);
+    timers_with_waiters.for_each(|timer| {
+        timer.wake_state_waiters();
+    });
     let shutdown = registry.bump_shutdown_seq();
     drop(registry);
     DeferredWake { thread: None, shutdown }.wake();
@@ -528,9 +530,9 @@ pub(crate) fn try_pending_timers<const N: usize>(first: &mut [Option<PendingTime
     Some(registry.timers.heap.len())
 }
 
-/// Wakes the waiting exits and shutdowns, although nothing has changed.
-pub(crate) fn wake_shutdowns() {
-    futex::wake_all(&SHUTDOWN_SEQ);
+/// Wakes the waiting exits and shutdowns, although nothing has changed. Returns whether any was parked.
+pub(crate) fn wake_shutdowns() -> bool {
+    futex::wake_all(&SHUTDOWN_SEQ)
 }
 
 /// Waits while `SHUTDOWN_SEQ` is `seen`. Returns false only if the timeout expires.

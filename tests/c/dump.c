@@ -1015,12 +1015,14 @@ IN_CHILD(join_and_shutdown)
 static void after_a_fork_case(void)
 {
     SKIP_THREADS_IN_CHILD_IF_EMULATED();
+    SKIP_FORK_IF_PORTABLE();
     run_in_child(after_a_fork);
 }
 
 static void after_a_fork_by_another_thread_case(void)
 {
     SKIP_THREADS_IN_CHILD_IF_EMULATED();
+    SKIP_FORK_IF_PORTABLE();
     run_in_child(after_a_fork_by_another_thread);
 }
 

@@ -303,6 +303,7 @@ static void fork_with_stack_in_use(void)
 
 static void stacks_are_reused_in_child(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     begin_burst(&first, FORK_FILLERS, &fork_size, 1, MIB);
     run_in_child(fork_again);
     fork_with_stack_in_use();
