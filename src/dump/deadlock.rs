@@ -172,7 +172,7 @@ pub(super) fn owner_ident(bits: usize) -> u64 {
 pub(super) fn owner_of(bits: usize) -> Option<u64> {
     fn of<T: Lockable>(bits: usize) -> Option<u64> {
         let (lock, tag) = Handle::<T>::from_bits(bits).check().ok()?;
-        lock.raw().owner(tag).ok()
+        lock.raw().word().owner(tag).ok()
     }
     of::<Lock>(bits).or_else(|| of::<RLock>(bits))
 }

@@ -275,7 +275,7 @@ pub(super) fn find_waiter(ident: u64) -> Option<&'static Waiter> {
 fn owned_locks() -> impl Iterator<Item = OwnedLock> {
     fn of<T: Lockable>() -> impl Iterator<Item = OwnedLock> {
         Handle::<T>::unlocked_objects().filter_map(|(lock, tag)| {
-            let owner = lock.raw().owner(tag).ok().filter(|&owner| owner >= FIRST_OWNER_TAG)?;
+            let owner = lock.raw().word().owner(tag).ok().filter(|&owner| owner >= FIRST_OWNER_TAG)?;
             let is_reentrant = !T::ANY_THREAD_MAY_RELEASE;
             Some(OwnedLock {
                 owner: owner >> OWNER_SHIFT,

@@ -221,7 +221,7 @@ impl AssociatedLock {
 impl Condition {
     /// Returns the owner field of the lock, for reports; `None` if the lock has been freed.
     pub(crate) fn lock_owner(&self) -> Option<u64> {
-        with_lock!(self.load_lock(), lock => lock.check().and_then(|(lock, tag)| lock.raw().owner(tag)).ok())
+        with_lock!(self.load_lock(), lock => lock.check().and_then(|(lock, tag)| lock.raw().word().owner(tag)).ok())
     }
 
     /// Returns the type of the lock, for reports.
@@ -372,7 +372,7 @@ impl Handle<Condition> {
             condition.has_notified.store(true, Ordering::Relaxed);
             let pin = lock.pin()?;
             let raw = pin.raw();
-            let only = if raw.has_waiters() { None } else { queue.pop_only() };
+            let only = if raw.word().has_waiters() { None } else { queue.pop_only() };
             if only.is_some_and(|waiter| waiter.notify_running(&raw.adaptive_spin)) {
                 // `HAS_WAITERS` stays set.
                 return Ok(());
@@ -493,10 +493,10 @@ fn is_held_by_caller(lock: Handle<Lock>, is_reentrant: bool) -> bool {
     // SAFETY: as in `lock_slot`.
     let (lock, tag) = unsafe { lock.slot_unchecked() };
     if !is_reentrant {
-        return lock.raw().is_held(tag);
+        return lock.raw().word().is_held(tag);
     }
     let owner_tag = tls::owner_tag();
-    owner_tag != 0 && lock.raw().is_held_by(tag, owner_tag)
+    owner_tag != 0 && lock.raw().word().is_held_by(tag, owner_tag)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Lock: Python's `threading.Lock`. It is not reentrant, and any thread may release it.
 //!
-//! States and orderings: `lock::raw`. The owner field of the word is the owner tag of the thread that acquired the
+//! States and orderings: `lock::word`. The owner field of the word is the owner tag of the thread that acquired the
 //! lock, for reports: no call depends on which thread that is.
 
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ impl Handle<Lock> {
     pub(crate) fn acquire_fast(self) -> bool {
         let Some((lock, tag)) = self.slot_fast() else { return false };
         let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
-        lock.raw.acquire_fast(tag, owner_tag)
+        lock.raw.word().acquire_fast(tag, owner_tag)
     }
 
     /// Acquires the lock, blocking until it is available. A thread that already holds it deadlocks.
@@ -76,10 +76,10 @@ impl Handle<Lock> {
     pub(crate) fn try_acquire_fast(self) -> Option<bool> {
         let (lock, tag) = self.slot_fast()?;
         // Reads first, since a compare-exchange that fails costs as much as one that succeeds.
-        if lock.raw.owner(tag).ok()? >= FIRST_OWNER_TAG {
+        if lock.raw.word().owner(tag).ok()? >= FIRST_OWNER_TAG {
             Some(false)
         } else {
-            lock.raw.acquire_fast(tag, ident::owner_tag_if_assigned()?).then_some(true)
+            lock.raw.word().acquire_fast(tag, ident::owner_tag_if_assigned()?).then_some(true)
         }
     }
 
@@ -105,7 +105,7 @@ impl Handle<Lock> {
     pub(crate) fn release_fast(self) -> bool {
         let Some((lock, tag)) = self.slot_fast() else { return false };
         let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
-        lock.raw.release_fast_of_any_owner(tag, owner_tag)
+        lock.raw.word().release_fast_of_any_owner(tag, owner_tag)
     }
 
     /// Releases the lock, whichever thread has acquired it.
@@ -126,7 +126,7 @@ impl Handle<Lock> {
     #[inline]
     pub fn locked(self) -> Result<bool> {
         let (lock, tag) = self.slot()?;
-        Ok(lock.raw.owner(tag)? != 0)
+        Ok(lock.raw.word().owner(tag)? != 0)
     }
 
     /// Unlocks the lock whatever its state, for use in a child process.

@@ -42,13 +42,13 @@ unsafe impl<T: Lockable> Object for T {
 
     fn invalidate(&self, tag: u64) {
         self.raw().invalidate(tag);
-        if annotate::is_active() && self.raw().last_owner() != 0 {
+        if annotate::is_active() && self.raw().word().last_owner() != 0 {
             self.annotate_release();
         }
     }
 
     fn clear_live(&self, tag: u64) {
-        self.raw().clear_live(tag);
+        self.raw().word().clear_live(tag);
     }
 
     fn finalize(&self) {
@@ -135,13 +135,13 @@ impl<T: Lockable> Handle<T> {
     /// ```
     pub fn owner(self) -> Result<u64> {
         let (lock, tag) = self.slot()?;
-        Ok(lock.raw().owner(tag)? >> OWNER_SHIFT)
+        Ok(lock.raw().word().owner(tag)? >> OWNER_SHIFT)
     }
 
     /// `at_fork_reinit` of a lock.
     pub(crate) fn reinit_raw(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
-        if annotate::is_active() && lock.raw().owner(tag)? != 0 {
+        if annotate::is_active() && lock.raw().word().owner(tag)? != 0 {
             lock.annotate_release();
         }
         lock.raw().reinit(tag)

@@ -1,11 +1,11 @@
 //! RLock: Python's `threading.RLock`. Its owner may acquire it again, and has to release it as often.
 //!
-//! States and orderings: `lock::raw`. The owner field of the word is the owner tag of the owning thread. Owner tags are
+//! States and orderings: `lock::word`. The owner field of the word is the owner tag of the owning thread. Owner tags are
 //! never reused, so an RLock whose owner has exited stays locked. The recursion count is not in the lock: the owning
 //! thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own memory.
 //!
 //! Only the owner releases an RLock. So its last release is a store, where a Lock's is a compare-and-swap: one locked
-//! instruction per acquire and release, not two. `lock::raw` describes what other threads do for that, which change the
+//! instruction per acquire and release, not two. `lock::word` describes what other threads do for that, which change the
 //! word beside it.
 
 use crate::error::{Error, Result};
@@ -14,8 +14,8 @@ use crate::handle::{Handle, ObjectKind};
 use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
 use crate::lock::recursion;
+use crate::lock::word::LockWord;
 use crate::sys::annotate;
-use crate::sys::atomic::Ordering;
 use crate::thread::ident;
 use crate::time::Timeout;
 
@@ -71,15 +71,15 @@ impl Handle<RLock> {
     pub(crate) fn acquire_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };
         let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
-        let word = rlock.raw.word().load(Ordering::Relaxed);
-        if RawLock::is_word_held_by(word, tag, owner_tag) {
+        let word = rlock.raw.word().load();
+        if LockWord::is_word_held_by(word, tag, owner_tag) {
             return recursion::increment_fast(self.bits());
         }
         // Checked first, so that no function is called after the lock has been acquired.
         if !recursion::may_reset_fast(self.bits()) {
             return false;
         }
-        let acquired = rlock.raw.acquire_fast_from(word, tag, owner_tag);
+        let acquired = rlock.raw.word().acquire_fast_from(word, tag, owner_tag);
         if acquired {
             recursion::reset_fast(self.bits());
         }
@@ -101,7 +101,7 @@ impl Handle<RLock> {
     fn acquire_slow(self, timeout: Timeout) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
         let owner_tag = ident::owner_tag();
-        if rlock.raw.owner(tag)? == owner_tag {
+        if rlock.raw.word().owner(tag)? == owner_tag {
             let is_owned = |other| Handle::<RLock>::from_bits(other).is_owned() == Ok(true);
             return recursion::increment(self.bits(), is_owned).map(|()| true);
         }
@@ -138,8 +138,8 @@ impl Handle<RLock> {
         let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
         // The count is valid for the owner only; whether the calling thread is the owner is checked below.
         match recursion::count_fast(self.bits()) {
-            Some(0) => rlock.raw.release_fast_by_owner(tag, owner_tag),
-            Some(extra_count) if rlock.raw.is_held_by(tag, owner_tag) => {
+            Some(0) => rlock.raw.word().release_fast_by_owner(tag, owner_tag),
+            Some(extra_count) if rlock.raw.word().is_held_by(tag, owner_tag) => {
                 recursion::set_cached(extra_count - 1);
                 true
             }
@@ -157,7 +157,7 @@ impl Handle<RLock> {
     pub(crate) fn release_slow(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
         let owner_tag = ident::owner_tag();
-        if rlock.raw.owner(tag)? != owner_tag {
+        if rlock.raw.word().owner(tag)? != owner_tag {
             return Err(Error::NotOwner);
         }
         match recursion::count(self.bits()) {
@@ -185,9 +185,9 @@ impl Handle<RLock> {
         recursion::set(self.bits(), 0);
         let released = if annotate::is_active() {
             rlock.annotate_release();
-            rlock.raw.release_fast_by_cas(tag, owner_tag)
+            rlock.raw.word().release_fast_by_cas(tag, owner_tag)
         } else {
-            rlock.raw.release_fast_by_owner(tag, owner_tag)
+            rlock.raw.word().release_fast_by_owner(tag, owner_tag)
         };
         if !released {
             self.release_raw_slow(owner_tag)?;
@@ -199,14 +199,14 @@ impl Handle<RLock> {
     #[inline]
     pub fn locked(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        Ok(rlock.raw.owner(tag)? != 0)
+        Ok(rlock.raw.word().owner(tag)? != 0)
     }
 
     /// Whether the calling thread owns the lock.
     #[inline]
     pub fn is_owned(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        Ok(rlock.raw.owner(tag)? == ident::owner_tag())
+        Ok(rlock.raw.word().owner(tag)? == ident::owner_tag())
     }
 
     /// The calling thread's recursion count; 0 if it does not own the lock.

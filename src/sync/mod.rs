@@ -7,7 +7,7 @@
 //! - [`padded`] keeps data that threads write often apart from other data;
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
-//!   and [`wait_note`] says in the record what the thread waits for;
+//!   [`wake_queue`] the wake-ups that a thread still has to make, and [`wait_note`] says in the record what the thread waits for;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
@@ -29,3 +29,4 @@ pub(crate) mod wait_observer;
 pub(crate) mod wait_queue;
 pub(crate) mod waiter;
 pub(crate) mod waiter_epoch;
+pub(crate) mod wake_queue;

@@ -25,7 +25,7 @@ pub(crate) struct PerThread {
     pub(crate) locals: Cell<usize>,
     /// The index of the last error, 0 if there was none. `capi`.
     pub(crate) error: Cell<u32>,
-    /// Counts the releases of contended locks, for the fairness check. `lock::raw`.
+    /// Counts the releases of contended locks, for the fairness check. `lock::contention`.
     pub(crate) contended_releases: Cell<u32>,
     /// The RLock whose recursion count is in this block. `lock::recursion`, as the next two.
     pub(crate) cached_rlock: Cell<usize>,
@@ -50,7 +50,7 @@ pub(crate) struct PerThread {
     pub(crate) slot_reserve_kind: Cell<u8>,
     /// The number of retired slots of the block of `slot_reserve` that are still to be freed.
     pub(crate) slots_to_free: Cell<u8>,
-    /// The last contended Lock that the thread acquired or released had waiters. `lock::raw`, as the next two.
+    /// The last contended Lock that the thread acquired or released had waiters. `lock::contention`, as the next two.
     pub(crate) expects_waiters: Cell<bool>,
     /// How fast the thread releases contended Locks.
     pub(crate) release_pace: Cell<u8>,

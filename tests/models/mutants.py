@@ -63,35 +63,35 @@ MUTANTS = {
         "semaphore.rs", "!in_time && semaphore.cas_acquire(word, word - WAITER)", "!in_time && semaphore.cas_acquire(word, word)",
         "shuttle", "semaphore", "a_timeout_does_not"),
     "lock: acquire is relaxed": (
-        "lock/raw.rs", "compare_exchange(free, free | owner_tag, Ordering::Acquire,", "compare_exchange(free, free | owner_tag, Ordering::Relaxed,",
+        "lock/word.rs", "compare_exchange(free, free | owner_tag, Ordering::Acquire)", "compare_exchange(free, free | owner_tag, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
     "lock: release is relaxed": (
-        "lock/raw.rs",
-        "compare_exchange(free | owner_tag, free, Ordering::Release,",
-        "compare_exchange(free | owner_tag, free, Ordering::Relaxed,",
+        "lock/word.rs",
+        "compare_exchange(free | owner_tag, free, Ordering::Release)",
+        "compare_exchange(free | owner_tag, free, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
     "lock: a release neither updates the flags nor wakes a waiter": (
         "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
         "loom", "lock", "the_lock_is_handed_off"),
     "lock: a waiter that accepts an offer stays in the wait queue": (
-        "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || has_timed_out {\n                    queue.remove(waiter);",
+        "lock/acquire.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || has_timed_out {\n                    queue.remove(waiter);",
         "shuttle", "lock", "handoff_repeats"),
     "lock: an offer is never revoked": (
-        "lock/raw.rs", "(offered.is_some() && queue.offer_time_left(now) > 0)", "offered.is_some()",
+        "lock/raw.rs", "(offered.is_some() && queue.fair_deadline.offer_time_left(now) > 0)", "offered.is_some()",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: a revoked offer is granted": (
         "lock/raw.rs", "            offered.revoke_offer();\n", "            let _ = offered.complete(GRANTED, &self.adaptive_spin);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a waiter accepts an offer that it has seen, without a check under the queue mutex": (
-        "lock/raw.rs", "            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);",
-        "            if state == OFFERED {\n                self.word().fetch_and(!OWNER_MASK, Ordering::Acquire);\n                self.word().fetch_or(owner_tag, Ordering::Acquire);\n            }\n"
+        "lock/acquire.rs", "            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);",
+        "            if state == OFFERED {\n                self.header.word.fetch_and(!OWNER_MASK, Ordering::Acquire);\n                self.header.word.fetch_or(owner_tag, Ordering::Acquire);\n            }\n"
         "            let mut acquired = state == OFFERED || (state == RETRY && self.try_barge(owner_tag, waiter));",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: the watcher of an offer parks without a deadline": (
-        "lock/raw.rs", "if is_unresponsive || is_watcher || queue.try_start_watch(now) {", "if false {",
+        "lock/raw.rs", "if is_unresponsive || is_watcher || queue.last_watch.try_start_at(time) {", "if false {",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: no other waiter is woken in place of one in a signal handler": (
-        "lock/raw.rs", "while not_parked.0.iter().any(Option::is_some) {", "while false && not_parked.0.iter().any(Option::is_some) {",
+        "lock/raw.rs", "while !not_parked.is_empty() {", "while false && !not_parked.is_empty() {",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a waiter in a signal handler stays the designated waker": (
         "lock/raw.rs", "                queue.mark_unresponsive(waiter);\n                if self", "                if self",
@@ -100,10 +100,10 @@ MUTANTS = {
         "lock/raw.rs", "            self.grant_offered(queue, wake_queue);\n            let now", "            let now",
         "shuttle", "lock", "an_offer_ends"),
     "lock: a waiter that has acquired it accepts an offer": (
-        "lock/raw.rs", "self.end_offer(if acquired { 0 } else { owner_tag })", "self.end_offer(owner_tag)",
+        "lock/acquire.rs", "end_offer(if acquired { 0 } else { owner_tag })", "end_offer(owner_tag)",
         "shuttle", "lock", "a_waiter_that_is_still_queued"),
     "lock: a waiter that timed out stays in the wait queue": (
-        "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
+        "lock/acquire.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
         "shuttle", "lock", "a_timeout"),
     "waiter: it is woken before its state is stored": (
         "sync/waiter.rs", "let previous_state = self.state.swap(state, Ordering::Release);",
@@ -139,10 +139,10 @@ MUTANTS = {
         "lock/condition.rs", "            pin.raw().reacquire_notified(owner_tag, waiter);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks ignores that the lock is taken": (
-        "lock/raw.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true);\n", "",
+        "lock/acquire.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks acquires the lock relaxed": (
-        "lock/raw.rs", "if word & OWNER_MASK == 0 && self.cas(word, word | owner_tag, Ordering::AcqRel) {",
+        "lock/acquire.rs", "if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::AcqRel) {",
         "if word & OWNER_MASK == 0 && self.cas(word, word | owner_tag, Ordering::Relaxed) {",
         "loom", "condition", "notify_ends"),
     "condition: a notified waiter counts as timed out": (
@@ -187,7 +187,7 @@ MUTANTS = {
         "lock/raw.rs", "                self.grant_offered(queue, wake_queue);\n                self.abort_waiters(queue, wake_queue);", "                self.grant_offered(queue, wake_queue);",
         "loom", "handle", "a_lock_with_waiters_is_busy"),
     "handle: a thread enqueues itself on a destroyed lock": (
-        "lock/raw.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
+        "lock/acquire.rs", "if !revoked && self.word().load() & LIVE == 0 {", "if false {",
         "loom", "handle", "a_lock_with_waiters_is_busy"),
     "handle: the last free of a condition does not abort its waiters": (
         "lock/condition.rs", "abort_condition_waiters(core::iter::from_fn(|| queue.pop()))", "abort_condition_waiters(core::iter::empty())",
@@ -218,32 +218,32 @@ MUTANTS = {
         "timer/finishing.rs", "    Handle::destroy_if_only_self_ref(timer, tag);\n", "    let _ = tag;\n",
         "loom", "handle", "a_timer_is_destroyed"),
     "handle: release by a stale handle is not detected": (
-        "lock/raw.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let owner",
-        "            let word = self.word().load(Ordering::Relaxed);\n            let owner",
+        "lock/raw.rs", "            let word = self.word().load();\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let owner",
+        "            let word = self.word().load();\n            let owner",
         "loom", "handle", "a_stale_handle"),
     "rlock: a thread that sets a flag does not wait for a store of the owner": (
-        "lock/raw.rs", "        restartable_store::finish_others();\n        self.word().load(Ordering::Relaxed) & FLAGS == flags\n",
-        "        self.word().load(Ordering::Relaxed) & FLAGS == flags\n",
+        "lock/word.rs", "        restartable_store::finish_others();\n        self.load() & FLAGS == flags\n",
+        "        self.load() & FLAGS == flags\n",
         "loom", "rlock", "a_release_wakes"),
     "rlock: a thread that sets a flag does not read the word again": (
-        "lock/raw.rs", "        self.word().load(Ordering::Relaxed) & FLAGS == flags\n", "        true\n",
+        "lock/word.rs", "        self.load() & FLAGS == flags\n", "        true\n",
         "loom", "rlock", "a_release_wakes"),
     "rlock: the owner stores although the word has flags": (
         "sys/restartable_store.rs", "let is_equal = word.load(Ordering::Relaxed) == expected;",
         "let is_equal = word.load(Ordering::Relaxed) & !384 == expected;",
         "shuttle", "rlock", "the_owner_holds"),
     "rlock: free does not wait for a store of the owner": (
-        "lock/raw.rs", "            if self.may_owner_store(word) {\n                let _queue", "            if false {\n                let _queue",
+        "lock/raw.rs", "            if self.word().may_owner_store(word) {\n                let _queue", "            if false {\n                let _queue",
         "loom", "rlock", "a_freed_lock"),
     "rlock: free trusts flags that were set without a wait for the owner": (
-        "lock/raw.rs", "            if self.may_owner_store(word) {\n                let _queue", "            if self.may_be_overwritten(word) {\n                let _queue",
+        "lock/raw.rs", "            if self.word().may_owner_store(word) {\n                let _queue", "            if self.word().may_be_overwritten(word) {\n                let _queue",
         "loom", "rlock", "free_beside_reinit"),
     "rlock: a call that fails beside free does not wait for a store of the owner": (
-        "lock/raw.rs", "            if !self.may_owner_store(word) {\n", "            if true {\n",
+        "lock/word.rs", "            if !self.may_owner_store(word) {\n", "            if true {\n",
         "shuttle", "rlock", "a_lock_that_was_found_freed"),
     "rlock: reinit does not wait for a store of the owner": (
-        "lock/raw.rs", "if !self.change_word(|word| (word & TAG == tag).then_some(tag)) {",
-        "let word = self.word().load(Ordering::Relaxed);\n            if word & TAG == tag {\n                self.word().store(tag, Ordering::Release);\n            } else {",
+        "lock/raw.rs", "if !self.word().change(|word| (word & TAG == tag).then_some(tag)) {",
+        "let word = self.word().load();\n            if word & TAG == tag {\n                self.header.word.store(tag, Ordering::Release);\n            } else {",
         "loom", "rlock", "a_lock_acquired_after"),
     "rlock: acquire after a reinit by another thread keeps the old recursion count": (
         "lock/rlock.rs", "        if acquired {\n            recursion::reset_fast(self.bits());\n        }\n        acquired\n", "        acquired\n",

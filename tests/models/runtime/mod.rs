@@ -35,5 +35,5 @@ fn reset() {
     crate::thread::registry::reset();
     crate::local::tables::reset();
     fork::reset();
-    crate::lock::raw::reset();
+    crate::lock::fairness::reset();
 }

@@ -1,0 +1,238 @@
+//! How a thread acquires a lock that it has found locked: it spins, enters the queue and parks, until it has acquired the
+//! lock by barging or has accepted an offer.
+//!
+//! The states of the lock and their changes are in `lock::word`, the invariants in `lock::raw`.
+//!
+//! # Notified condition waiters
+//!
+//! Waiters that a notify has moved to the queue (`Waiter::notified`) do not count as blocked on the lock, so that it can
+//! be destroyed. They are then aborted, find the lock destroyed, and return without it.
+//!
+//! A notify does not move a waiter that has not parked yet. That waiter spins until the lock is unlocked, which is about
+//! to happen as a rule, and acquires it by barging (`reacquire_notified`). If that takes too long, it enters the queue
+//! itself, as a notified waiter.
+
+use crate::sys::atomic::{Ordering, spin_loop};
+
+use crate::error::{Error, Result};
+use crate::handle::header::{LIVE, TAG};
+use crate::lock::raw::RawLock;
+use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
+use crate::sync::spin_wait::SpinWait;
+use crate::sync::wait_note::QueueNote;
+use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, QUEUED, RETRY, Waiter};
+use crate::time::{Deadline, Timeout};
+
+/// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue: for
+/// about a microsecond, since the notifying thread releases the lock soon as a rule.
+const NOTIFIED_SPINS: u32 = if cfg!(model) { 1 } else { 32 };
+
+impl RawLock {
+    /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot.
+    #[inline(always)]
+    pub(super) fn acquire_slow<P>(
+        &self,
+        tag: u64,
+        owner_tag: u64,
+        timeout: Timeout,
+        pin: impl FnOnce() -> Result<P>,
+    ) -> Result<bool> {
+        let mut spin = SpinWait::new();
+        loop {
+            let word = self.word().load();
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word & OWNER_MASK == 0 {
+                if self.word().cas(word, word | owner_tag, Ordering::Acquire) {
+                    return Ok(true);
+                }
+            } else if timeout.is_zero() {
+                return Ok(
+                    word & OWNER_MASK == HANDOFF_PENDING && self.try_acquire_expired_offer(tag, owner_tag)
+                );
+            } else if word & HAS_WAITERS != 0 || !spin.spin() {
+                break;
+            }
+        }
+        let waiter = waiter::current()?;
+        let _pin = pin()?;
+        self.acquire_queued(owner_tag, waiter, timeout.deadline(), false)
+    }
+
+    /// Acquires the lock, waiting in the queue if need be. Returns false if the timeout expires. The slot is pinned.
+    /// `notified` is that of the waiter.
+    fn acquire_queued(
+        &self,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+        deadline: Deadline,
+        notified: bool,
+    ) -> Result<bool> {
+        let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
+        loop {
+            let until = match self.enqueue_or_acquire(owner_tag, waiter, notified)? {
+                Some(until) => until,
+                None => return Ok(true),
+            };
+            let until = deadline.min(until);
+            let state = waiter.wait(&mut note, &self.adaptive_spin, until);
+            if let Some(acquired) =
+                self.wait_until_acquired(owner_tag, waiter, &mut note, state, until, deadline)
+            {
+                if !acquired {
+                    note.set_timed_out();
+                }
+                return Ok(acquired);
+            }
+        }
+    }
+
+    /// Acquires the lock (`None`) or adds the waiter to the queue. In that case the thread may park until the time
+    /// returned.
+    fn enqueue_or_acquire(
+        &self,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+        notified: bool,
+    ) -> Result<Option<Deadline>> {
+        self.with_queue(|queue, wake_queue| {
+            let mut word = self.word().load();
+            while word & OWNER_MASK == 0 {
+                match self.word().compare_exchange(word, word | owner_tag, Ordering::Acquire) {
+                    Ok(_) => return Ok(None),
+                    Err(now) => word = now,
+                }
+            }
+            if word & LIVE == 0 {
+                return Err(Error::Handle);
+            }
+            let revoked = self.revoke_expired_offer(queue, owner_tag);
+            if !revoked {
+                waiter.prepare_to_wait(owner_tag);
+                waiter.notified.store(notified, Ordering::Relaxed);
+                queue.push(waiter);
+            }
+            self.update_flags_and_wake(queue, wake_queue);
+            if !revoked && self.word().load() & LIVE == 0 {
+                // Destroyed concurrently: `invalidate` may have found the queue empty.
+                queue.remove(waiter);
+                return Err(Error::Handle);
+            }
+            Ok((!revoked).then(|| self.recheck_deadline(queue, false)))
+        })
+    }
+
+    /// Continues the wait of a queued waiter that was woken in `state`, or had parked until `waited_until`, to its end:
+    /// true if it has acquired the lock, false if the timeout has expired, `None` if it was aborted.
+    fn wait_until_acquired(
+        &self,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+        note: &mut QueueNote,
+        mut state: u32,
+        mut waited_until: Deadline,
+        deadline: Deadline,
+    ) -> Option<bool> {
+        loop {
+            match state {
+                GRANTED => return Some(true),
+                ABORTED => return None,
+                _ => {}
+            }
+            // A designated waker acquires the lock if it becomes free soon.
+            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);
+            // The futex's result counts as well as the clock, since a replaced clock may stand still.
+            let has_expired = state == QUEUED && waited_until == deadline || deadline.has_passed();
+            let has_timed_out = !acquired && state != OFFERED && has_expired;
+            let mut until = Deadline::NEVER;
+            let is_dequeued = self.with_queue(|queue, wake_queue| {
+                state = waiter.state();
+                if state == GRANTED || state == ABORTED {
+                    return false;
+                }
+                if state == OFFERED {
+                    // If this thread has acquired the lock by barging, another thread has released it since, and has
+                    // offered it to this waiter, which is still queued. One acquire must not hold the lock twice.
+                    acquired |= self.word().end_offer(if acquired { 0 } else { owner_tag });
+                } else if !acquired {
+                    acquired = self.revoke_expired_offer(queue, owner_tag);
+                }
+                if acquired || has_timed_out {
+                    queue.remove(waiter);
+                } else {
+                    let is_watcher = waiter.is_watcher.replace(false);
+                    queue.reset_woken(waiter);
+                    waiter.set_queued();
+                    until = self.recheck_deadline(queue, is_watcher);
+                }
+                self.update_flags_and_wake(queue, wake_queue);
+                acquired || has_timed_out
+            });
+            if is_dequeued || acquired {
+                return Some(acquired);
+            }
+            if state != GRANTED && state != ABORTED {
+                waited_until = deadline.min(until);
+                state = waiter.wait(note, &self.adaptive_spin, waited_until);
+            }
+        }
+    }
+
+    /// Spins for a designated waker, and acquires the lock ahead of earlier waiters if it becomes free. Returns false
+    /// also if the waiter's state has changed.
+    fn try_barge(&self, owner_tag: u64, waiter: &Waiter) -> bool {
+        let mut spin = SpinWait::new();
+        while waiter.state() == RETRY {
+            let word = self.word().load();
+            if word & OWNER_MASK == 0 {
+                // Release: as in `end_offer`, for the state that this thread has read.
+                if self.word().cas(word, word | owner_tag, Ordering::AcqRel) {
+                    return true;
+                }
+            } else if !spin.spin() {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Reacquires the lock for a condition's waiter that has been requeued, and was woken in `state`. The slot is
+    /// pinned.
+    pub(crate) fn reacquire_requeued(
+        &self,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+        note: &mut QueueNote,
+        state: u32,
+    ) {
+        if self.wait_until_acquired(owner_tag, waiter, note, state, Deadline(0), Deadline::NEVER).is_none() {
+            self.reacquire(owner_tag, waiter);
+        }
+    }
+
+    /// Reacquires the lock for a condition's waiter that was notified before it parked, and is in no queue. The slot is
+    /// pinned.
+    pub(crate) fn reacquire_notified(&self, owner_tag: u64, waiter: &'static Waiter) {
+        for _ in 0..NOTIFIED_SPINS {
+            // The notifying thread needs the word, too, before it releases the lock.
+            if !cfg!(model) {
+                spin_loop();
+                spin_loop();
+            }
+            let word = self.word().load();
+            // Release: as in `end_offer`, for the state that this thread has read.
+            if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::AcqRel) {
+                return;
+            }
+        }
+        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true);
+    }
+
+    /// Reacquires the lock for a condition's waiter that is in no queue. The slot is pinned.
+    pub(crate) fn reacquire(&self, owner_tag: u64, waiter: &'static Waiter) {
+        // An error means that the lock has been destroyed while it was locked. No thread can release it, and there is
+        // nothing left to exclude.
+        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, false);
+    }
+}

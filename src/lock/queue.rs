@@ -1,0 +1,151 @@
+//! The wait queue of a lock, and which of its waiters are awake.
+//!
+//! A waiter that has been woken to acquire the lock is a *designated waker* (nsync's `MU_DESIG_WAKER`): while as many of
+//! them as allowed are on their way, a release wakes no other waiter. If it finds the lock taken, it parks again, at the
+//! same position.
+//!
+//! # Unresponsive waiters
+//!
+//! A waiter that has been woken may be unable to run: its thread executes a signal handler, or has lost its CPU. Other
+//! threads must not depend on it, since the handler may wait for one of them.
+//!
+//! - A futex wake returns whether it has woken a thread. If it has not, the waiter's thread has yet to park, or
+//!   executes a signal handler. The waiter counts as unresponsive until it takes the mutex, and the next one is woken
+//!   in its place.
+//! - An offered lock is not owned by the waiter before the waiter has accepted the offer under the mutex; until then
+//!   the waiter stays in the queue. To signal handlers of its thread, the lock looks like one that another thread
+//!   holds.
+//! - When a thread revokes the offer, the waiter is unresponsive and keeps its position.
+//! - A thread that starts to wait, or is woken, while the lock is offered to an unresponsive waiter parks no longer
+//!   than until the offer can be revoked. So does the watcher of an offer (`lock::fairness`).
+//!
+//! `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
+
+use crate::lock::fairness::{FairDeadline, LastWatch, ticks_now};
+use crate::lock::word::{FLAGS, HAS_WAITERS};
+use crate::sync::mutex::ForkReset;
+use crate::sync::wait_queue::WaitQueue;
+use crate::sync::waiter::{OFFERED, Waiter};
+use crate::sys::atomic::Ordering;
+
+/// The number of waiters among which a release of a hot lock looks for one of its CPU.
+const HOT_SEARCH_LIMIT: usize = 32;
+
+/// The number of designated wakers a lock may have. One is enough as a rule: more would find the lock taken.
+const MAX_DESIGNATED_WAKERS: u8 = 1;
+/// The same while the first waiter is a notified one. After a broadcast, many waiters want the lock for a short time
+/// each, and with one waker at a time the CPUs would go idle in between, which makes each wake-up slow.
+const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u8 = 32;
+
+/// The waiters of a lock, under its mutex; zeroed memory is a valid empty queue.
+pub(super) struct LockQueue {
+    pub(super) waiters: WaitQueue,
+    pub(super) fair_deadline: FairDeadline,
+    /// Whether the last release to check the fairness deadline was one of many in a short time (`lock::contention`).
+    pub(super) is_hot: bool,
+    /// The number of waiters that have been woken and are not unresponsive. It saturates.
+    designated_wakers: u8,
+    pub(super) last_watch: LastWatch,
+}
+
+impl ForkReset for LockQueue {
+    fn reset_in_child(&mut self) {
+        self.waiters.reset_in_child();
+        self.designated_wakers = 0;
+    }
+}
+
+impl LockQueue {
+    pub(super) fn push(&mut self, waiter: &'static Waiter) {
+        if self.waiters.is_empty() {
+            self.fair_deadline.start(ticks_now());
+            self.is_hot = false;
+        }
+        waiter.woken.set(false);
+        waiter.unresponsive.set(false);
+        waiter.is_watcher.set(false);
+        waiter.had_fair_wake.set(false);
+        self.waiters.push_back(waiter);
+    }
+
+    pub(super) fn remove(&mut self, waiter: &'static Waiter) {
+        self.waiters.remove(waiter);
+        self.reset_woken(waiter);
+    }
+
+    /// Turns the waiter into a designated waker.
+    pub(super) fn mark_woken(&mut self, waiter: &'static Waiter) {
+        if !waiter.woken.replace(true) {
+            self.designated_wakers = self.designated_wakers.saturating_add(1);
+        }
+    }
+
+    /// For a waiter that runs again, or leaves the queue: it is neither a designated waker nor unresponsive.
+    pub(super) fn reset_woken(&mut self, waiter: &'static Waiter) {
+        self.uncount_designated_waker(waiter);
+        waiter.woken.set(false);
+        waiter.unresponsive.set(false);
+    }
+
+    /// Records that the waiter does not react to a wake-up or an offer.
+    pub(super) fn mark_unresponsive(&mut self, waiter: &'static Waiter) {
+        self.uncount_designated_waker(waiter);
+        waiter.unresponsive.set(true);
+    }
+
+    /// Decrements the count if it includes the waiter. The caller then changes the waiter's flags.
+    fn uncount_designated_waker(&mut self, waiter: &'static Waiter) {
+        if waiter.woken.get() && !waiter.unresponsive.get() {
+            // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal
+            // handler as a waiter that had been woken.
+            self.designated_wakers = self.designated_wakers.saturating_sub(1);
+        }
+    }
+
+    /// The waiter to which the lock is offered. `None` in a child of fork, if the offer was made in the parent.
+    pub(super) fn offered_waiter(&self) -> Option<&'static Waiter> {
+        self.waiters.iter().find(|waiter| waiter.state() == OFFERED)
+    }
+
+    /// The flags that the word must have for this queue.
+    pub(super) fn flags(&self) -> u64 {
+        match self.waiters.first() {
+            None => 0,
+            Some(first) => {
+                let max = if first.notified.load(Ordering::Relaxed) {
+                    MAX_DESIGNATED_WAKERS_AFTER_NOTIFY
+                } else {
+                    MAX_DESIGNATED_WAKERS
+                };
+                if self.designated_wakers < max && self.first_not_woken().is_some() {
+                    HAS_WAITERS
+                } else {
+                    FLAGS
+                }
+            }
+        }
+    }
+
+    /// Whether a thread is blocked on the lock itself: not requeued by a notify, and not woken yet.
+    pub(super) fn has_blocked_waiters(&self) -> bool {
+        self.waiters.iter().any(|waiter| !waiter.notified.load(Ordering::Relaxed) && !waiter.woken.get())
+    }
+
+    /// The first waiter that a wake-up would help.
+    fn first_not_woken(&self) -> Option<&'static Waiter> {
+        self.not_woken().next()
+    }
+
+    /// The waiter to wake next. While the lock is hot, one that has parked on this CPU: the system will probably run it
+    /// here, after the calling thread. On another CPU, it would take the lock, and its cache lines, away from this one,
+    /// and the threads would wake each other in turn. A hand-off wakes the first waiter in any case.
+    pub(super) fn next_to_wake(&self) -> Option<&'static Waiter> {
+        let on_this_cpu =
+            || self.not_woken().take(HOT_SEARCH_LIMIT).find(|waiter| waiter.parked_on_this_cpu());
+        self.is_hot.then(on_this_cpu).flatten().or_else(|| self.first_not_woken())
+    }
+
+    fn not_woken(&self) -> impl Iterator<Item = &'static Waiter> + '_ {
+        self.waiters.iter().filter(|waiter| !waiter.woken.get() && !waiter.unresponsive.get())
+    }
+}
