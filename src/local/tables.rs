@@ -12,7 +12,9 @@ use core::ffi::{CStr, c_void};
 use core::ptr;
 
 use crate::error::Result;
-pub(crate) use crate::local::table::{LocalShared, PendingDestroy, Table};
+use crate::local::pending_destroy::PendingDestroy;
+use crate::local::shared::LocalShared;
+use crate::local::table::Table;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex};
