@@ -9,9 +9,9 @@ use core::ptr;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::annotate;
-use crate::sys::calling_thread::with_cancel_disabled;
 #[cfg(not(model))]
-use crate::sys::thread_state;
+use crate::sys::baseline;
+use crate::sys::calling_thread::with_cancel_disabled;
 
 #[cfg(target_os = "linux")]
 #[path = "pthread_linux.rs"]
@@ -206,8 +206,8 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
                 | libc::pthread_attr_setstacksize(attributes, size);
             match set {
                 0 => {
-                    is_baseline_set = with_baseline
-                        && sys::preserving_errno(|| thread_state::apply_to_attributes(attributes));
+                    is_baseline_set =
+                        with_baseline && sys::preserving_errno(|| baseline::apply_to_attributes(attributes));
                     annotate::observe_accesses(|| create(thread.as_mut_ptr(), attributes, start_routine, arg))
                 }
                 error => error,
