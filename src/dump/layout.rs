@@ -45,7 +45,8 @@ use crate::sync::mutex::{InternalMutex, STATE_BITS};
 use crate::sync::wait_note::{COUNT_MASK, EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, UNTIMED, WAITING};
 use crate::sync::waiter::{CHUNK_SIZE, CHUNKS, INHERITED, PARKED, QUEUED, SPINNING, WaitNote, Waiter};
 use crate::thread::ident::{FIRST_CHILD_IDENT, FIRST_OWNER_TAG, FORKING_THREAD_IDENT, OWNER_SHIFT};
-use crate::thread::names::{EXPOSED, NameList, Node};
+use crate::thread::name_table::Node;
+use crate::thread::names::{EXPOSED, NameList};
 use crate::thread::naming::MAX_REPORTED_NAME;
 use crate::thread::object::{
     DAEMON, DONE, DUMMY, IN_SHUTDOWN, MAIN, NATIVE_ID_AWAITED, NOT_STARTED, STATE_MASK, TERMINATED, TIMER,
