@@ -27,6 +27,9 @@
 //! stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
+//!
+//! The file exceeds 400 lines with its documentation and tests: the pool of the records also defines what a thread finds
+//! in a record that another one has used.
 
 use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sys::calling_thread;
