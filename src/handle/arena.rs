@@ -105,7 +105,7 @@ pub(crate) struct Arena {
     slots: SlotsLine,
 }
 
-/// On cache lines of its own: all calls read the fields before it.
+/// The arena's mutex, on cache lines of its own: all calls read the other fields of the arena.
 #[repr(C, align(64))]
 struct SlotsLine(InternalMutex<Slots>);
 
@@ -162,10 +162,11 @@ impl Iterator for UnlockedHandles {
     }
 }
 
-/// Slots of one block that a thread has allocated for later use. Each leads to the next one, by `next_free`.
+/// Slots of one block that a thread has allocated for later use, linked by `next_free`.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Reserve {
-    /// The address of the first slot; if there are none left, of one of the same block; 0 if there have been none.
+    /// The address of the first slot. If none is left, that of another slot of the same block; 0 if there never was
+    /// one.
     pub(super) first: usize,
     pub(super) length: usize,
 }
@@ -177,7 +178,7 @@ impl Reserve {
         let taken = self.first;
         if self.length > 0 {
             let block = BlockHeader::of(taken);
-            // The slot's header is accessed by the thread that owns the reserve only.
+            // Only the thread that owns the reserve accesses the slot's header.
             let next = block.slot(((taken - block.address()) / SLOT_UNIT) as u16).next_free();
             self.first = ptr::from_ref(block.slot(next)) as usize;
         }
@@ -199,8 +200,8 @@ struct BlockHeader {
     links: Links<BlockHeader>,
     /// The generation of the block.
     generation: Cell<u16>,
-    /// The number of slots that contain objects or are in a thread's slot cache or reserve, and of those that are retired
-    /// and that a thread will free later.
+    /// The number of slots that contain objects, are in a thread's slot cache or reserve, or are retired and will be
+    /// freed later by the thread that has counted them.
     used: Cell<u16>,
     /// The slot that was freed last, by its offset from this header in units of [`SLOT_UNIT`]; 0 is none.
     free: Cell<u16>,
@@ -306,7 +307,7 @@ impl Slots {
         self.partial.remove(block);
     }
 
-    /// Slots have been taken out of the first block of the list.
+    /// Updates the counts after slots were taken out of `block`, the first one in `partial`.
     fn on_allocated(&mut self, block: &'static BlockHeader, count: u16) {
         if !block.has_room() {
             self.remove(block);

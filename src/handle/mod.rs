@@ -19,8 +19,8 @@
 //!
 //! 1. `Handle::create` takes a slot, initializes it, and publishes it with one reference.
 //! 2. References keep the object alive: those of the user (`add_ref`, `free`), and those of the library
-//!    (`internal_ref`, `internal_unref`). The reference of a timer to itself stays in the count after the timer has
-//!    dropped it, which a state of the timer says: see [`header`].
+//!    (`internal_ref`, `internal_unref`). A timer's reference to itself stays in the count after the timer has
+//!    dropped it, which the timer's state says: see [`header`].
 //! 3. The thread that releases the last reference destroys the object: `invalidate` makes all handles to it stale and
 //!    aborts waits, and `dispose` releases what the object owns, and may call callbacks.
 //! 4. A thread that is in a blocking call on the object *pins* the slot, which is not reused as long as it is pinned.
@@ -67,11 +67,11 @@ use layout::{ADDRESS, GENERATION};
 pub(crate) unsafe trait Object: Sized + Sync + 'static {
     const KIND: ObjectKind;
 
-    /// Whether threads may pin slots of this kind. The slots of other kinds are recycled without a look at the pins.
+    /// Whether threads may pin slots of this kind. The slots of other kinds are recycled without a check of the pins.
     const IS_PINNED: bool = true;
 
-    /// Whether a reference of an object to itself stays in the count after the object has dropped it, until the object
-    /// is destroyed. So an object that many threads start and end needs one atomic operation less.
+    /// Whether an object's reference to itself stays in the count after the object has dropped it, until the object is
+    /// destroyed. This saves an atomic operation for each object that is started and ended.
     const KEEPS_SELF_REF: bool = false;
 
     fn header(&self) -> &Header;

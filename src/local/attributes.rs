@@ -106,8 +106,8 @@ impl Attributes {
         self.find(hash, key, name).map(|attribute| attribute.value.get())
     }
 
-    /// Sets an attribute that exists, if no value must be destroyed. Otherwise changes nothing, and returns `None`. `hash`
-    /// is the result of `hash_of`.
+    /// Sets an attribute that exists, if no value must be destroyed. Otherwise changes nothing, and returns `None`.
+    /// `hash` is the result of `hash_of`.
     #[inline(always)]
     pub(crate) fn set_hashed(
         &self,

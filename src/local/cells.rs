@@ -124,8 +124,8 @@ impl ProbeSeq {
     }
 }
 
-/// The cells as the owner reads them without locking a mutex: where they are, and their number. All that a lookup needs is
-/// here, in one cache line.
+/// The address and the number of the cells, for the owner's lookups without a mutex: all that a lookup reads besides
+/// the cells.
 #[repr(C)]
 pub(crate) struct OwnerView {
     cells: Cell<*const ValueCell>,

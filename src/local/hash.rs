@@ -2,9 +2,9 @@
 
 use core::ffi::CStr;
 
-/// Returns the hash of an attribute, by folded multiplications (as wyhash). Its seed is an address, which varies between
-/// processes, so that names cannot be chosen in advance to collide. A random seed would need a system call, which may
-/// fail.
+/// Returns the hash of an attribute, by folded multiplications (as wyhash). Its seed is an address, which varies
+/// between processes, so that names cannot be chosen in advance to collide. A random seed would need a system call,
+/// which may fail.
 #[inline(always)]
 pub(crate) fn hash_of(key: usize, name: &CStr) -> u32 {
     const FIRST: u64 = 0xa076_1d64_78bd_642f;

@@ -12,7 +12,8 @@ use crate::sys::atomic::{AtomicPtr, AtomicUsize, Ordering, fence_after_rmw};
 pub(crate) struct LocalShared {
     destroy: AtomicPtr<c_void>,
     /// How many cells of all tables have the local's handle as their key. Changed by the owner of the table with the
-    /// cell, or by its guest. In a child of fork it may be too large: it includes the cells of the parent's other threads.
+    /// cell, or by its guest. In a child of fork it may be too large: it includes the cells of the parent's other
+    /// threads.
     pub(crate) cell_count: AtomicUsize,
 }
 
@@ -32,8 +33,8 @@ impl LocalShared {
     /// Whether no table has a cell for the local. Called when the local is dead: a thread that adds a cell later
     /// observes that.
     pub(crate) fn has_no_cells(&self) -> bool {
-        // Pairs with the fence in `Table::add_cell`: either this thread observes the new cell in the count, or the thread
-        // that adds it observes that the local is dead.
+        // Pairs with the fence in `Table::add_cell`: either this thread observes the new cell in the count, or the
+        // thread that adds it observes that the local is dead.
         fence_after_rmw();
         self.cell_count.load(Ordering::Relaxed) == 0
     }

@@ -1,6 +1,6 @@
 //! The values and attributes of one thread. Its owner uses them most of the time, and threads that free a local rarely,
-//! as *guests* (`sync::biased_mutex`). Only the owner reads keys and values without excluding guests, and only the owner
-//! replaces the memory of the cells.
+//! as *guests* (`sync::biased_mutex`). Only the owner reads keys and values without excluding guests, and only the
+//! owner replaces the memory of the cells.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_void};
@@ -116,8 +116,8 @@ impl Table {
         self.view.get(key)
     }
 
-    /// Sets the value for the local with this key, if its cell is the first of the probe sequence, has a value from this
-    /// destructor round, and no value must be destroyed. Otherwise changes nothing, and returns false.
+    /// Sets the value for the local with this key, if its cell is the first of the probe sequence, has a value from
+    /// this destructor round, and no value must be destroyed. Otherwise changes nothing, and returns false.
     ///
     /// A cell with the key needs no check whether the local is alive: the thread that frees it will find the new value.
     #[inline(always)]
@@ -161,7 +161,7 @@ impl Table {
         unsafe { self.inner.lock_by_owner() }
     }
 
-    /// Excludes guests, and makes the table smaller if it has become too large.
+    /// Excludes guests, and shrinks the table if it has become too large.
     #[inline(always)]
     fn lock_and_shrink(&self) -> OwnerGuard<'_, TableInner> {
         let mut inner = self.lock();
@@ -171,7 +171,7 @@ impl Table {
         inner
     }
 
-    /// Makes the table smaller if frees of locals have left it too large.
+    /// Shrinks the table if frees of locals have left it too large.
     pub(crate) fn shrink(&self) {
         drop(self.lock_and_shrink());
     }
@@ -241,16 +241,16 @@ impl Table {
         self.lock().take_freed(key)
     }
 
-    /// Called when the owner exits, or the timer whose function it runs has finished: removes all values and attributes,
-    /// without destroying them.
+    /// Called when the owner exits, or the timer whose function it runs has finished: removes all values and
+    /// attributes, without destroying them.
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
         inner.cells.clear();
         inner.attributes = LazyAttributes::NONE;
     }
 
-    /// Adds a cell for a local. Returns false if there was one. The caller must check afterwards that the local is still
-    /// alive.
+    /// Adds a cell for a local. Returns false if there was one. The caller must check afterwards that the local is
+    /// still alive.
     pub(crate) fn add_cell(&self, key: usize, shared: &'static LocalShared) -> Result<bool> {
         let mut inner = self.lock_and_shrink();
         if inner.cells.find(key).is_some() {

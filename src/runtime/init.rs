@@ -15,7 +15,7 @@ use crate::sys::restartable_store;
 
 /// Called by the loader, or by the first call of the library if a constructor of the program makes it before. Sets
 /// the work of libc's hooks, records the state of the main thread for the functions of timers, and registers the fork
-/// handlers. If the main thread loads the library, its exit hook is registered, too.
+/// handlers. If the main thread loads the library, its exit hook is registered, and the process for `membarrier`.
 extern "C" fn init() {
     catch_panic(|| {
         if INITIALIZED.swap(true, Ordering::Relaxed) {

@@ -9,10 +9,10 @@
 //! | `guests` | the number of guests that have announced themselves. `NO_BIAS` if asymmetric fences are not available | guests: one more, relaxed, or one less, release. A child of fork: to the value without guests, relaxed |
 //!
 //! The owner sets `owner_busy`, and uses the data if it then finds no guests, by a load with acquire. Otherwise it
-//! resets the word, and locks `mutex` as a guest. A guest announces itself, executes the heavy fence, locks `mutex`, and
-//! waits until `owner_busy` is 0, by loads with acquire. The owner executes the light fence between its store and its
-//! load, so that the guest sees that the owner is busy, or the owner sees the guest. While it is busy, the owner waits
-//! for no other thread.
+//! resets the word, and locks `mutex` as a guest. A guest announces itself, executes the heavy fence, locks `mutex`,
+//! and waits until `owner_busy` is 0, by loads with acquire. The owner executes the light fence between its store and
+//! its load, so that the guest sees that the owner is busy, or the owner sees the guest. While it is busy, the owner
+//! waits for no other thread.
 
 use core::ops::{Deref, DerefMut};
 

@@ -28,8 +28,8 @@
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 //!
-//! The file exceeds 400 lines with its documentation and tests: the pool of the records also defines what a thread finds
-//! in a record that another one has used.
+//! The file exceeds 400 lines with its documentation and tests: the pool of the records also defines what a thread
+//! finds in a record that another one has used.
 
 use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sys::calling_thread;
@@ -154,7 +154,8 @@ impl Waiter {
     }
 
     /// Returns the calling thread's record, and allocates one if possible: for callers that work without a record,
-    /// possibly in a signal handler that has interrupted the pool. They wait for the pool's mutex, but not indefinitely.
+    /// possibly in a signal handler that has interrupted the pool. They wait for the pool's mutex, but not
+    /// indefinitely.
     #[inline]
     pub(super) fn mine_or_try_allocate() -> Option<&'static Waiter> {
         Waiter::mine_if_allocated().or_else(Waiter::try_allocate)
@@ -300,7 +301,7 @@ impl PendingWake<'_> {
         self.parked.is_some()
     }
 
-    /// Returns whether the waiter was spinning, and needs no wake-up.
+    /// Returns whether the waiter had not parked, so that it needs no wake-up.
     pub(crate) fn was_running(&self) -> bool {
         self.was_running
     }

@@ -1,5 +1,5 @@
-//! The baseline: the signal mask, scheduling parameters and CPU affinity of the main thread when the library was loaded,
-//! which timer threads and their functions begin with.
+//! The baseline: the signal mask, scheduling parameters and CPU affinity of the main thread when the library was
+//! loaded, which timer threads and their functions begin with.
 #![cfg_attr(
     not(target_os = "linux"),
     allow(dead_code, reason = "scheduling parameters and CPU affinity are restored on Linux only")

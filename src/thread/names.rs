@@ -18,10 +18,10 @@
 //!
 //! Any thread may read an exposed name without a lock (`exposed_text`), and whether there is a name. A thread that
 //! changes the name, or reads one that is not exposed, holds the name lock. There are a few name locks for all threads
-//! ([`NAME_LOCKS`]). No memory is allocated or freed and no system call is made under one, except in a child of fork that
-//! has one thread. `NameList::kept` is a hash table ([`name_table`](crate::thread::name_table)) of the exposed names
-//! other than the current one, also protected by the name lock. The counter of default names is part of the registry,
-//! since each start uses it.
+//! ([`NAME_LOCKS`]). No memory is allocated or freed and no system call is made under one, except in a child of fork
+//! that has one thread. `NameList::kept` is a hash table ([`name_table`](crate::thread::name_table)) of the exposed
+//! names other than the current one, also protected by the name lock. The counter of default names is part of the
+//! registry, since each start uses it.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
