@@ -75,8 +75,8 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     contended::write(lines, snapshot, now);
 }
 
-/// Writes a line for each thread of a cycle of this length. If another thread has broken the cycle since it was found,
-/// by the release of a Lock, the edges need not lead back to the start.
+/// Writes a line for each thread of a cycle of this length. If another thread has broken the cycle since it was found, by
+/// the release of a Lock, the edges need not lead back to the start.
 fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, length: usize, now: Deadline) {
     let mut at = start;
     for _ in 0..length {

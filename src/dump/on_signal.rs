@@ -27,8 +27,8 @@ unsafe impl Sync for Former {}
 static FORMER: Former = Former(UnsafeCell::new([const { MaybeUninit::uninit() }; SIGNALS]));
 
 /// The addresses of the replaced handlers with one argument, by signal, and of those with three. They are kept when a
-/// handler is restored: a thread that has received the signal before that may call it later. In two arrays, so that
-/// each handler is called with its own arguments even if another one takes its place at the same time.
+/// handler is restored: a thread that has received the signal before that may call it later. In two arrays, so that each
+/// handler is called with its own arguments even if another one takes its place at the same time.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PLAIN: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -106,8 +106,8 @@ fn address(handler: Handler) -> usize {
     handler as *const () as usize
 }
 
-/// Writes a dump to the file of the signal. The signal has none if the handler was removed after the thread had
-/// received the signal.
+/// Writes a dump to the file of the signal. The signal has none if the handler was removed after the thread had received
+/// the signal.
 extern "C" fn dump_only(signal: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
     happens_after(&FORMER);
     let fd = FILES[signal as usize].load(Ordering::Acquire);

@@ -4,9 +4,9 @@
 //! never reused, so an RLock whose owner has exited stays locked. The recursion count is not in the lock: the owning
 //! thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own memory.
 //!
-//! Only the owner releases an RLock. So its last release is a store instead of a compare-and-swap: an acquire and a
-//! release execute one locked instruction together, those of a Lock two. `lock::raw` describes what other threads must
-//! do before they change the word of an RLock.
+//! Only the owner releases an RLock. So its last release is a store, where a Lock's is a compare-and-swap: one locked
+//! instruction per acquire and release, not two. `lock::raw` describes what other threads do for that, which change the
+//! word beside it.
 
 use crate::error::{Error, Result};
 use crate::handle::note::Named;

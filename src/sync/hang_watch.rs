@@ -2,9 +2,9 @@
 //! without a timeout wakes up once, after a period, and checks for itself.
 //!
 //! A deadlock begins when its last thread parks. So it is enough that each thread checks once in each wait, a period
-//! after it has parked. `dump::hang` decides which of the threads reports. There is one exception, which is not
-//! reported: a thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its
-//! threads have checked.
+//! after it has parked. `dump::hang` decides which of the threads reports. There is one exception, which is not reported: a
+//! thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its threads have
+//! checked.
 //!
 //! While the watch is off, a thread executes one more load before it parks.
 
@@ -17,8 +17,8 @@ use crate::time::Deadline;
 /// The period in nanoseconds, 0 if the watch is off.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
-/// The number of calls of `set`, plus one. After each call, the threads that wait check once more. Incremented after
-/// the period is stored, and read before it, so that no thread takes a former period for that of this call.
+/// The number of calls of `set`, plus one. After each call, the threads that wait check once more. Incremented after the
+/// period is stored, and read before it, so that no thread takes a former period for that of this call.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTINGS: AtomicU32 = AtomicU32::new(1);
 /// The functions that check, set with release before the first period.
@@ -27,8 +27,8 @@ static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
-/// Of the waits of a deadlock that began in the same tick of the coarse clock, one checks (`dump::hang`), and must not
-/// do so before the last one has begun. So no period is shorter than the longest tick, twice.
+/// Of the waits of a deadlock that began in the same tick of the coarse clock, one checks (`dump::hang`), and must not do
+/// so before the last one has begun. So no period is shorter than the longest tick, twice.
 const MIN_PERIOD_NS: u64 = 20_000_000;
 
 /// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that

@@ -7,8 +7,8 @@
 //!   spin;
 //! - [`padded`] keeps data that threads write often apart from other data;
 //! - [`list`] is an intrusive list;
-//! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such
-//!   records, and [`wait_note`] says in the record what the thread waits for;
+//! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
+//!   and [`wait_note`] says in the record what the thread waits for;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
