@@ -87,8 +87,8 @@ offsets!(WaitNoteOffsets of WaitNote: since, until, object);
 #[repr(C, align(64))]
 pub(crate) struct Waiter {
     pub(super) state: AtomicU32,
-    /// Set by a notify, which moves the waiter from the condition's queue to the lock's. The waiter does not count as
-    /// blocked on the lock (`LockQueue::has_blocked_waiters`).
+    /// Set by a notify. The waiter wants the lock, in whose queue it may be, but does not count as blocked on it
+    /// (`LockQueue::has_blocked_waiters`).
     pub(crate) notified: AtomicBool,
     /// The waiter has been woken to acquire the lock (a designated waker), and is still in the queue.
     pub(crate) woken: Cell<bool>,
@@ -271,9 +271,7 @@ impl Waiter {
             was_running: matches!(previous_state, SPINNING | QUEUED),
         }
     }
-}
 
-impl Waiter {
     /// Ends the wait of a condition's waiter that has not parked, under the mutex of the queue, from which the caller
     /// has removed it. Returns false if it is parked, or about to park. Unlike `complete`, does not change the state of
     /// a parked waiter.
