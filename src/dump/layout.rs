@@ -30,7 +30,8 @@ use crate::barrier::Barrier;
 use crate::dump::contention::{IS_ON, SINCE};
 use crate::event::{self, Event};
 use crate::handle::ObjectKind;
-use crate::handle::arena::{ARENAS, Arena, TABLE_ALIGNMENT};
+use crate::handle::arena::{ARENAS, Arena};
+use crate::handle::block_table::{BlockTable, TABLE_ALIGNMENT};
 use crate::handle::blocks::BLOCK_SIZE;
 use crate::handle::header::{GENERATION, Header, LIVE};
 use crate::handle::layout::BLOCK_GENERATION_BITS;
@@ -120,7 +121,7 @@ layout! {
         generation_mask = GENERATION;
         live = LIVE;
         arena_size = size_of::<Arena>();
-        arena_table = Arena::OFFSETS.table;
+        arena_table = Arena::OFFSETS.table + BlockTable::OFFSETS.table;
         table_alignment = TABLE_ALIGNMENT;
         header_link = Header::OFFSETS.link;
         thread_kind = ObjectKind::Thread as usize;

@@ -34,12 +34,15 @@
 //!
 //! - [`header`] is the beginning of each slot: the state word, the references, the pins;
 //! - [`slot_cache`] keeps a free slot of each kind for each thread;
-//! - [`arena`] allocates the slots of one kind;
+//! - [`arena`] allocates the slots of one kind. They are in blocks, each of which begins with a [`block_header`], and is
+//!   found by the [`block_table`];
 //! - [`blocks`] allocates memory to the arenas.
 //!
 //! The file exceeds 400 lines with its documentation: a handle has one set of methods, which all kinds share.
 
 pub(crate) mod arena;
+pub(crate) mod block_header;
+pub(crate) mod block_table;
 pub(crate) mod blocks;
 pub(crate) mod header;
 mod kind;

@@ -28,7 +28,8 @@
 //! In models, only the slots of threads and timers are cached: all other slots can be used again by any thread.
 
 use crate::error::Result;
-use crate::handle::arena::{ARENAS, Reserve};
+use crate::handle::arena::ARENAS;
+use crate::handle::block_header::Reserve;
 use crate::handle::kind::ObjectKind;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::tls::{self, CACHED_KINDS};
