@@ -10,7 +10,8 @@ pub type Result<T = ()> = core::result::Result<T, Error>;
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $message:literal;)*) => {
-        /// The reason why a call failed. A call that fails has changed nothing, unless its documentation says otherwise.
+        /// The reason why a call failed. A call that fails has changed nothing, unless its documentation says
+        /// otherwise.
         ///
         /// Several errors can have the same [`status`](Error::status), which is that of the C API; they differ in their
         /// [`message`](Error::message). Outcomes that are expected, such as a timeout, are not errors.

@@ -85,20 +85,21 @@
 //!
 //! # Closures
 //!
-//! Threads, timers, barriers, thread-locals, exit callbacks, the excepthook and the hang hook take closures. A panic in a
-//! closure is reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr.
-//! The closure of a thread or a timer is dropped when it has run, or when it can no longer run; that of a barrier or a
-//! thread-local, with the object. A hook is never dropped, because threads may still be running it after it has been
-//! replaced. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
+//! Threads, timers, barriers, thread-locals, exit callbacks, the excepthook and the hang hook take closures. A panic in
+//! a closure is reported to the excepthook as a failure of the thread that ran it; the default hook prints it to
+//! stderr. The closure of a thread or a timer is dropped when it has run, or when it can no longer run; that of a
+//! barrier or a thread-local, with the object. A hook is never dropped, because threads may still be running it after
+//! it has been replaced. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are
+//! `unsafe`.
 //!
 //! # When it hangs
 //!
-//! [`dump`] writes what each thread waits for and what it owns, and shows deadlocks first; a signal can ask for the same
-//! ([`dump_on_signal`]). [`set_hang_hook`] sets a closure that is called for a deadlock, and for a process exit that waits
-//! for threads. [`set_name`](Handle::<Lock>::set_name) gives an object a name for these texts, and
-//! [`owner`](Handle::<Lock>::owner) returns which thread has acquired a lock. [`set_contention`] adds the locks for which
-//! threads have waited longest, and [`trace`] writes all waits of a program that is slow, as a picture of which thread has
-//! waited for which.
+//! [`dump`] writes what each thread waits for and what it owns, and shows deadlocks first; a signal can ask for the
+//! same ([`dump_on_signal`]). [`set_hang_hook`] sets a closure that is called for a deadlock, and for a process exit
+//! that waits for threads. [`set_name`](Handle::<Lock>::set_name) gives an object a name for these texts, and
+//! [`owner`](Handle::<Lock>::owner) returns which thread has acquired a lock. [`set_contention`] adds the locks for
+//! which threads have waited longest, and [`trace`] writes all waits of a program that is slow, as a picture of which
+//! thread has waited for which.
 //!
 //! # Process exit and foreign threads
 //!

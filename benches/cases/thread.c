@@ -51,10 +51,9 @@ static double measure_start_join(const struct peer *peer, const struct bench_cas
     return lower_quintile(&batches);
 }
 
-/* The kernel decides for each thread whether it runs on the CPU of the thread that started it, where it begins when
- * that thread waits, or on another CPU, which it has to wake up. Its decision depends on whether the previous thread
- * has completely gone, and may stay the same for many threads: so this is the median of many, in a process of their
- * own. */
+/* The kernel chooses a CPU for each new thread: that of its creator, where the thread runs when its creator waits, or
+ * another one, which has to be woken up. The choice depends on whether the previous thread is completely gone, and may
+ * be the same for many threads. So this is the median of many threads, in a process of their own. */
 static double measure_start_join_unpinned(const struct peer *peer, const struct bench_case *bench_case)
 {
     struct batches batches = start_join_batches(peer, 200);

@@ -23,21 +23,25 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#if defined(BY_VALUE) && defined(HAS_LOCK)
-static lock *lock_new(void)
-{
-    lock *l = cache_line_alloc(sizeof *l);
-    lock_init(l);
-    return l;
-}
+/* Defines the functions _new, which puts each object on cache lines of its own, and _free. */
+#define NEW_AND_FREE(type, parameters, ...)                                                                  \
+    static type *type##_new parameters                                                                       \
+    {                                                                                                        \
+        type *created = cache_line_alloc(sizeof *created);                                                   \
+        type##_init(__VA_ARGS__);                                                                            \
+        return created;                                                                                      \
+    }                                                                                                        \
+                                                                                                             \
+    static void type##_free(type *object)                                                                    \
+    {                                                                                                        \
+        type##_destroy(object);                                                                              \
+    }
 
-static void lock_free(lock *l)
-{
-    lock_destroy(l);
-}
+#ifdef BY_VALUE
+#ifdef HAS_LOCK
+NEW_AND_FREE(lock, (void), created)
 #endif
-
-#if defined(BY_VALUE) && defined(HAS_CONDITION)
+#ifdef HAS_CONDITION
 static condition *condition_new(lock *l)
 {
     (void)l;
@@ -51,61 +55,18 @@ static void condition_free(condition *c)
     condition_destroy(c);
 }
 #endif
-
-#if defined(BY_VALUE) && defined(HAS_RLOCK)
-static rlock *rlock_new(void)
-{
-    rlock *r = cache_line_alloc(sizeof *r);
-    rlock_init(r);
-    return r;
-}
-
-static void rlock_free(rlock *r)
-{
-    rlock_destroy(r);
-}
+#ifdef HAS_RLOCK
+NEW_AND_FREE(rlock, (void), created)
 #endif
-
-#if defined(BY_VALUE) && defined(HAS_SEMAPHORE)
-static semaphore *semaphore_new(long value)
-{
-    semaphore *s = cache_line_alloc(sizeof *s);
-    semaphore_init(s, value);
-    return s;
-}
-
-static void semaphore_free(semaphore *s)
-{
-    semaphore_destroy(s);
-}
+#ifdef HAS_SEMAPHORE
+NEW_AND_FREE(semaphore, (long value), created, value)
 #endif
-
-#if defined(BY_VALUE) && defined(HAS_BARRIER)
-static barrier *barrier_new(unsigned parties)
-{
-    barrier *b = cache_line_alloc(sizeof *b);
-    barrier_init(b, parties);
-    return b;
-}
-
-static void barrier_free(barrier *b)
-{
-    barrier_destroy(b);
-}
+#ifdef HAS_BARRIER
+NEW_AND_FREE(barrier, (unsigned parties), created, parties)
 #endif
-
+#endif
 #ifdef LOCAL_BY_VALUE
-static local *local_new(void)
-{
-    local *l = cache_line_alloc(sizeof *l);
-    local_init(l);
-    return l;
-}
-
-static void local_free(local *l)
-{
-    local_destroy(l);
-}
+NEW_AND_FREE(local, (void), created)
 #endif
 
 /* ---- creation ---- */

@@ -74,9 +74,10 @@ fn catch_internal_error<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
     panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal))
 }
 
-/// Aligns the shortest fast paths to lines of the instruction cache. Calls of a few nanoseconds otherwise take a cycle or
-/// two more, depending on where the linker has placed them. Rust can only align all functions, which would make the
-/// library larger; but a section has the largest alignment of its parts, of which this is an empty one.
+/// Aligns the shortest fast paths to lines of the instruction cache. Calls of a few nanoseconds otherwise take a cycle
+/// or two more, depending on where the linker has placed them. Rust can only align all functions, which would make the
+/// library larger. But a section has the largest alignment of its parts, so this adds an empty part to the section of
+/// each of these functions.
 #[cfg(all(c_library, target_arch = "x86_64", target_os = "linux"))]
 macro_rules! align_to_cache_lines {
     ($($function:literal),* $(,)?) => {

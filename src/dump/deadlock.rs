@@ -29,9 +29,8 @@
 //! acquires no other lock. So it has owned its lock of the cycle from the first reading of its own wait to the second
 //! reading of the lock, and all edges existed between the two readings.
 //!
-//! A thread that waits has released the locks that it has released before its wait, also for a reader of the words: each
-//! release, even an RLock's by a store, comes before the wait in the order of the thread, and the wait is read with
-//! acquire.
+//! If a thread is seen to wait, its earlier releases of locks are seen, too: each release, even that of an RLock by a
+//! store, comes before the wait in the program order of the thread, and the reader reads the wait with acquire.
 //!
 //! A waiter that acquires its lock is not `PARKED` any more when the lock's word names it as the owner, and the fence
 //! between the readings shows this to the second one. So a thread that has just acquired a lock does not seem to wait

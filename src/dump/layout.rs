@@ -30,7 +30,8 @@ use crate::barrier::Barrier;
 use crate::dump::contention::{IS_ON, SINCE};
 use crate::event::{self, Event};
 use crate::handle::ObjectKind;
-use crate::handle::arena::{ARENAS, Arena, TABLE_ALIGNMENT};
+use crate::handle::arena::{ARENAS, Arena};
+use crate::handle::block_table::{BlockTable, TABLE_ALIGNMENT};
 use crate::handle::blocks::BLOCK_SIZE;
 use crate::handle::header::{GENERATION, Header, LIVE};
 use crate::handle::layout::BLOCK_GENERATION_BITS;
@@ -45,7 +46,8 @@ use crate::sync::mutex::{InternalMutex, STATE_BITS};
 use crate::sync::wait_note::{COUNT_MASK, EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, UNTIMED, WAITING};
 use crate::sync::waiter::{CHUNK_SIZE, CHUNKS, INHERITED, PARKED, QUEUED, SPINNING, WaitNote, Waiter};
 use crate::thread::ident::{FIRST_CHILD_IDENT, FIRST_OWNER_TAG, FORKING_THREAD_IDENT, OWNER_SHIFT};
-use crate::thread::names::{EXPOSED, NameList, Node};
+use crate::thread::name_table::Node;
+use crate::thread::names::{EXPOSED, NameList};
 use crate::thread::naming::MAX_REPORTED_NAME;
 use crate::thread::object::{
     DAEMON, DONE, DUMMY, IN_SHUTDOWN, MAIN, NATIVE_ID_AWAITED, NOT_STARTED, STATE_MASK, TERMINATED, TIMER,
@@ -119,7 +121,7 @@ layout! {
         generation_mask = GENERATION;
         live = LIVE;
         arena_size = size_of::<Arena>();
-        arena_table = Arena::OFFSETS.table;
+        arena_table = Arena::OFFSETS.table + BlockTable::OFFSETS.table;
         table_alignment = TABLE_ALIGNMENT;
         header_link = Header::OFFSETS.link;
         thread_kind = ObjectKind::Thread as usize;

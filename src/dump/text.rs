@@ -93,8 +93,8 @@ fn owned_lock(lines: &mut Lines, owner: u64, lock: OwnedLock) {
     }
 }
 
-/// Adds what a thread waits for, since when, and until when. Each object is checked only once, so that one that is freed
-/// during the call is described as if it were alive, or as freed, and not as both.
+/// Adds what a thread waits for, since when, and until when. Each object is checked only once, so that one that is
+/// freed during the call is described as if it were alive, or as freed, and not as both.
 pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait, now: Deadline) {
     let (mut remark, mut is_notified) = ("", false);
     if wait.object == SLEEP {
@@ -375,7 +375,7 @@ mod tests {
     use crate::error::Result;
     use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    /// Another thread frees the object at any time during the call that describes a wait for it.
+    /// Another thread frees the object while the library describes a wait for it.
     #[test]
     fn an_object_that_is_freed_during_the_dump_is_alive_or_freed_and_not_both() {
         const LINES: u32 = 100_000;

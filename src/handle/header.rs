@@ -37,8 +37,8 @@
 //!    change here. From then on, the thread that releases the last other reference takes the step to `DYING` from this
 //!    one. That state and the number of the other references are in two words: see `Handle::destroy_if_only_self_ref`.
 //! 6. In a child of fork that does not have the destroying thread, the first thread that finds `DYING` resolves it:
-//!    if `LIVE` is set in the word, the object has its last reference again, with the one to itself if it had kept that,
-//!    and otherwise it is dead.
+//!    if `LIVE` is set in the word, the object has its last reference again, with the one to itself if it had kept
+//!    that, and otherwise it is dead.
 //!
 //! # `pins`: the threads that may still access the slot
 //!
@@ -71,8 +71,8 @@
 //! A value of bits 0 to 47 that is less than `LOWEST_ADDRESS` is not an address: the object has no note. A report that
 //! reads the link of an object finds such a value, too, if the object is freed at the same time.
 //!
-//! Written under the arena's mutex while the slot is free. While it is in use, the lower part is changed by swap, acquire
-//! and release (`handle::note`), and the upper part does not change.
+//! Written under the arena's mutex while the slot is free. While it is in use, the lower part is changed by swap,
+//! acquire and release (`handle::note`), and the upper part does not change.
 //!
 //! The file exceeds 400 lines by its tables and tests, which are about a third of it.
 

@@ -2,7 +2,7 @@
 
 /// The kind of an object. Each kind has an arena of its own; the number of the kind is the index of that arena.
 ///
-/// Those that each thread caches a free slot of come first: see [`slot_cache`](crate::handle::slot_cache).
+/// The kinds of which each thread caches a free slot come first: see [`slot_cache`](crate::handle::slot_cache).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
     Thread,

@@ -19,8 +19,8 @@
 //!
 //! 1. `Handle::create` takes a slot, initializes it, and publishes it with one reference.
 //! 2. References keep the object alive: those of the user (`add_ref`, `free`), and those of the library
-//!    (`internal_ref`, `internal_unref`). The reference of a timer to itself stays in the count after the timer has
-//!    dropped it, which a state of the timer says: see [`header`].
+//!    (`internal_ref`, `internal_unref`). A timer's reference to itself stays in the count after the timer has
+//!    dropped it, which the timer's state says: see [`header`].
 //! 3. The thread that releases the last reference destroys the object: `invalidate` makes all handles to it stale and
 //!    aborts waits, and `dispose` releases what the object owns, and may call callbacks.
 //! 4. A thread that is in a blocking call on the object *pins* the slot, which is not reused as long as it is pinned.
@@ -34,12 +34,15 @@
 //!
 //! - [`header`] is the beginning of each slot: the state word, the references, the pins;
 //! - [`slot_cache`] keeps a free slot of each kind for each thread;
-//! - [`arena`] allocates the slots of one kind;
+//! - [`arena`] allocates the slots of one kind. They are in blocks, each of which begins with a [`block_header`], and is
+//!   found by the [`block_table`];
 //! - [`blocks`] allocates memory to the arenas.
 //!
 //! The file exceeds 400 lines with its documentation: a handle has one set of methods, which all kinds share.
 
 pub(crate) mod arena;
+pub(crate) mod block_header;
+pub(crate) mod block_table;
 pub(crate) mod blocks;
 pub(crate) mod header;
 mod kind;
@@ -67,11 +70,11 @@ use layout::{ADDRESS, GENERATION};
 pub(crate) unsafe trait Object: Sized + Sync + 'static {
     const KIND: ObjectKind;
 
-    /// Whether threads may pin slots of this kind. The slots of other kinds are recycled without a look at the pins.
+    /// Whether threads may pin slots of this kind. The slots of other kinds are recycled without a check of the pins.
     const IS_PINNED: bool = true;
 
-    /// Whether a reference of an object to itself stays in the count after the object has dropped it, until the object
-    /// is destroyed. So an object that many threads start and end needs one atomic operation less.
+    /// Whether an object's reference to itself stays in the count after the object has dropped it, until the object is
+    /// destroyed. This saves an atomic operation for each object that is started and ended.
     const KEEPS_SELF_REF: bool = false;
 
     fn header(&self) -> &Header;

@@ -6,9 +6,9 @@
 //!
 //! | state | meaning | changed by |
 //! |---|---|---|
-//! | `DISABLED` | no slot is cached: the thread has created no object of the kind, or only freed objects since; or it has no exit hook that would free the slot; or its last round of destructors has begun | `allocate`: to `EMPTY` |
-//! | `EMPTY` | no slot is cached | `put`: to the address of a slot. `disable`: to `DISABLED` |
-//! | the address of a slot | this slot is cached. The low bits are the number of objects that the thread has freed since, without creating one | `take`: to `EMPTY`. `free`: one more. `disable`: to `DISABLED` |
+//! | `DISABLED` | no slot is cached: the thread has created no object of the kind, at least not since `free_cached`; or it has no exit hook that would free the slot; or its last round of destructors has begun | `allocate`: to `EMPTY` |
+//! | `EMPTY` | no slot is cached | `put`: to the address of a slot. `free_cached`: to `DISABLED` |
+//! | the address of a slot | this slot is cached. The low bits are the number of objects that the thread has freed since, without creating one | `take`: to `EMPTY`. `count_free`: one more. `free_cached`: to `DISABLED` |
 //!
 //! # Slots without a generation
 //!
@@ -20,15 +20,16 @@
 //!
 //! # Memory
 //!
-//! For the arena, all these slots are in use: their blocks are not returned to the pool. A thread that only frees objects
-//! keeps none: after [`MAX_FREES`] objects of the kind, it also frees what it has cached. Otherwise it keeps at most one
-//! slot of each kind of which it has created objects, and a reserve, until its exit hook frees them. In a child of fork,
-//! the slots of the parent's other threads are leaked.
+//! For the arena, all these slots are in use: their blocks are not returned to the pool. A thread that only frees
+//! objects keeps none: after [`MAX_FREES`] further objects of the kind, it also frees what it has cached. Otherwise it keeps at
+//! most one slot of each kind of which it has created objects, and a reserve, until its exit hook frees them. In a
+//! child of fork, the slots of the parent's other threads are leaked.
 //!
 //! In models, only the slots of threads and timers are cached: all other slots can be used again by any thread.
 
 use crate::error::Result;
-use crate::handle::arena::{ARENAS, Reserve};
+use crate::handle::arena::ARENAS;
+use crate::handle::block_header::Reserve;
 use crate::handle::kind::ObjectKind;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::tls::{self, CACHED_KINDS};
@@ -38,7 +39,7 @@ const EMPTY: usize = 1;
 /// The bits below the address of a slot.
 const COUNT: usize = 63;
 
-/// How many objects of a kind a thread frees, without creating one, before it frees the cached slot, too.
+/// How many objects of a kind a thread frees while a slot is cached, before it frees the cached slot, too.
 const MAX_FREES: usize = 16;
 /// The number of bytes in the slots of a reserve.
 const RESERVE_SIZE: usize = 2048;
@@ -97,7 +98,7 @@ fn is_disabled(kind: usize) -> bool {
     tls::with(|block| block.slot_cache[kind].get() == DISABLED)
 }
 
-/// Caches a slot. Returns false if that is not possible.
+/// Caches a slot. Returns false if there is a cached one, or the cache is disabled.
 #[inline(always)]
 pub(super) fn put(kind: ObjectKind, slot: usize) -> bool {
     is_cached(kind as usize)
@@ -136,7 +137,7 @@ fn count_free(kind: usize) {
     }
 }
 
-/// Counts a retired slot as one to be freed later, or frees it and makes a new reserve.
+/// Counts a retired slot as one to be freed later, or frees it, if possible in exchange for a new reserve.
 fn free_retired(kind: usize, slot: usize, size: usize) {
     let reserve = reserve_of(kind);
     let to_free = tls::with(|block| block.slots_to_free.get());

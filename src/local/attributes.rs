@@ -14,8 +14,6 @@
 //!
 //! Attributes and groups are separately allocated nodes. An attribute's node is freed when the attribute is removed,
 //! a group's node with its last attribute. Both indexes shrink.
-//!
-//! The file exceeds 400 lines because one change of an attribute may change all four structures.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
@@ -24,12 +22,12 @@ use core::{ptr, slice};
 
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
+use crate::local::hash::{are_equal, hash_of, hash_of_handle};
+use crate::local::index::{Index, Indexed};
+use crate::local::pending_destroy::PendingDestroy;
 use crate::sync::list::{Linked, Links, List};
 use crate::sys;
 use crate::sys::annotate::malloc;
-
-/// An attribute that has been removed: its value and its destructor.
-pub(crate) type RemovedAttribute = (*mut c_void, Option<Destructor>);
 
 /// The attributes of one thread. See the module.
 #[derive(Default)]
@@ -38,6 +36,12 @@ pub(crate) struct Attributes {
     groups: Index<Group>,
     older: List<Group>,
     current: List<Group>,
+}
+
+/// The attributes of one thread, which are allocated when it sets the first one.
+pub(crate) struct LazyAttributes {
+    /// NULL, or what `get_or_create` has allocated.
+    attributes: *mut Attributes,
 }
 
 #[repr(C)]
@@ -102,8 +106,8 @@ impl Attributes {
         self.find(hash, key, name).map(|attribute| attribute.value.get())
     }
 
-    /// Sets an attribute that exists, if no value must be destroyed. Otherwise changes nothing, and returns `None`. `hash`
-    /// is the result of `hash_of`.
+    /// Sets an attribute that exists, if no value must be destroyed. Otherwise changes nothing, and returns `None`.
+    /// `hash` is the result of `hash_of`.
     #[inline(always)]
     pub(crate) fn set_hashed(
         &self,
@@ -120,7 +124,7 @@ impl Attributes {
     }
 
     /// Removes an attribute by name.
-    pub(crate) fn take(&mut self, key: usize, name: &CStr) -> Option<RemovedAttribute> {
+    pub(crate) fn take(&mut self, key: usize, name: &CStr) -> Option<PendingDestroy> {
         let attribute = self.find(hash_of(key, name), key, name)?;
         Some(self.remove(attribute))
     }
@@ -131,7 +135,7 @@ impl Attributes {
     }
 
     /// Removes one attribute of the local: the one that was set first.
-    pub(crate) fn take_first(&mut self, key: usize) -> Option<RemovedAttribute> {
+    pub(crate) fn take_first(&mut self, key: usize) -> Option<PendingDestroy> {
         let attribute = self.group(key)?.attributes.first()?;
         Some(self.remove(attribute))
     }
@@ -142,7 +146,7 @@ impl Attributes {
     }
 
     /// Removes one attribute that was set before this round, if there is one.
-    pub(crate) fn take_older(&mut self, round: u32) -> Option<RemovedAttribute> {
+    pub(crate) fn take_older(&mut self, round: u32) -> Option<PendingDestroy> {
         loop {
             let group = self.older.first()?;
             match group.attributes.first() {
@@ -176,9 +180,9 @@ impl Attributes {
         Ok(group)
     }
 
-    fn remove(&mut self, attribute: &'static Attribute) -> RemovedAttribute {
+    fn remove(&mut self, attribute: &'static Attribute) -> PendingDestroy {
         let (group, value) = (attribute.group, attribute.value.get());
-        let taken = (value, group.destroy);
+        let taken = PendingDestroy { value, destroy: group.destroy };
         self.names.remove(attribute);
         group.attributes.remove(attribute);
         // SAFETY: neither the index nor the list refers to it any more.
@@ -216,6 +220,46 @@ impl Drop for Attributes {
             }
             // SAFETY: as above.
             unsafe { free(group) };
+        }
+    }
+}
+
+impl LazyAttributes {
+    pub(crate) const NONE: LazyAttributes = LazyAttributes { attributes: ptr::null_mut() };
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&Attributes> {
+        // SAFETY: `get_or_create` allocated it, and this owns it.
+        unsafe { self.attributes.as_ref() }
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Option<&mut Attributes> {
+        // SAFETY: as in `get`.
+        unsafe { self.attributes.as_mut() }
+    }
+
+    pub(crate) fn get_or_create(&mut self) -> Result<&mut Attributes> {
+        if self.attributes.is_null() {
+            self.attributes = allocate_node(0, Attributes::default())?;
+        }
+        self.get_mut().ok_or(Error::NoMemory)
+    }
+
+    /// Forgets the attributes, whose structures may be inconsistent, without freeing them.
+    pub(crate) fn leak(&mut self) {
+        self.attributes = ptr::null_mut();
+    }
+}
+
+impl Drop for LazyAttributes {
+    /// Frees the attributes. The values that are left are not destroyed.
+    fn drop(&mut self) {
+        if !self.attributes.is_null() {
+            // SAFETY: `get_or_create` allocated it, and no pointer to it is left.
+            unsafe {
+                ptr::drop_in_place(self.attributes);
+                sys::free(self.attributes.cast());
+            }
         }
     }
 }
@@ -286,71 +330,6 @@ unsafe fn free<T>(node: &'static T) {
     unsafe { sys::free(ptr::from_ref(node).cast_mut().cast()) };
 }
 
-/// Returns the hash of an attribute, by folded multiplications (as wyhash). Its seed is an address, which varies between
-/// processes, so that names cannot be chosen in advance to collide. A random seed would need a system call, which may
-/// fail.
-#[inline(always)]
-pub(crate) fn hash_of(key: usize, name: &CStr) -> u32 {
-    const FIRST: u64 = 0xa076_1d64_78bd_642f;
-    const SECOND: u64 = 0xe703_7ed1_a0b4_28db;
-    static SEED: u8 = 0;
-    let fold = |left: u64, right: u64| {
-        let product = u128::from(left) * u128::from(right);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let name = name.to_bytes();
-    let mut hash = fold(&raw const SEED as u64 ^ FIRST, key as u64 ^ SECOND);
-    let mut rest = name;
-    while rest.len() > 16 {
-        hash = hash_of_long(hash, &mut rest, fold);
-    }
-    let (low, high) = ends_of(rest);
-    hash = fold(low ^ FIRST ^ name.len() as u64, high ^ hash);
-    (hash ^ hash >> 32) as u32
-}
-
-/// Hashes the first 16 bytes of a long name.
-#[cold]
-fn hash_of_long(hash: u64, name: &mut &[u8], fold: impl FnOnce(u64, u64) -> u64) -> u64 {
-    const THIRD: u64 = 0x8ebc_6af0_9c88_c6e3;
-    let (head, rest) = name.split_at(16);
-    *name = rest;
-    let (low, high) = ends_of(head);
-    fold(low ^ THIRD, high ^ hash)
-}
-
-/// Returns two words that contain all bytes of a text of at most 16 bytes, some of them perhaps twice.
-#[inline(always)]
-fn ends_of(text: &[u8]) -> (u64, u64) {
-    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        (u64::from_ne_bytes(*first), u64::from_ne_bytes(*last))
-    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        (u32::from_ne_bytes(*first).into(), u32::from_ne_bytes(*last).into())
-    } else {
-        let byte = |at: usize| u64::from(text.get(at).copied().unwrap_or(0));
-        (byte(0) | byte(1) << 8, byte(2))
-    }
-}
-
-/// Whether two names are equal. Short ones are compared without a function call.
-#[inline(always)]
-fn are_equal(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len()
-        && if left.len() <= 16 { ends_of(left) == ends_of(right) } else { left == right }
-}
-
-/// Returns a number whose low bits depend on all bits of the handle.
-pub(crate) fn hash_of_handle(key: usize) -> usize {
-    let key = key as u64;
-    let product = (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (product ^ product >> 32) as usize
-}
-
-/// A node that an index can contain.
-trait Indexed: 'static {
-    fn hash(&self) -> usize;
-}
-
 impl Indexed for Attribute {
     fn hash(&self) -> usize {
         self.hash as usize
@@ -360,108 +339,6 @@ impl Indexed for Attribute {
 impl Indexed for Group {
     fn hash(&self) -> usize {
         hash_of_handle(self.key)
-    }
-}
-
-/// A hash table of pointers to nodes, with linear probing. At most three quarters of its slots are used.
-struct Index<T> {
-    slots: Vec<*const T>,
-    count: usize,
-}
-
-impl<T> Default for Index<T> {
-    fn default() -> Self {
-        Index { slots: Vec::new(), count: 0 }
-    }
-}
-
-impl<T: Indexed> Index<T> {
-    const MIN_SLOTS: usize = 8;
-
-    fn mask(&self) -> usize {
-        self.slots.len().wrapping_sub(1)
-    }
-
-    /// Returns the node in a slot. It is valid until it is removed.
-    fn item(&self, slot: usize) -> Option<&'static T> {
-        // SAFETY: nodes are removed before their memory is freed.
-        unsafe { self.slots.get(slot)?.as_ref() }
-    }
-
-    #[inline(always)]
-    fn find(&self, hash: usize, matches: impl Fn(&T) -> bool) -> Option<&'static T> {
-        let mut slot = hash & self.mask();
-        loop {
-            let item = self.item(slot)?;
-            if item.hash() == hash && matches(item) {
-                return Some(item);
-            }
-            slot = (slot + 1) & self.mask();
-        }
-    }
-
-    /// Reserves a slot for one more node.
-    fn reserve(&mut self) -> Result<()> {
-        if (self.count + 1) * 4 <= self.slots.len() * 3 {
-            return Ok(());
-        }
-        self.resize()
-    }
-
-    /// Moves the nodes to a new table, of which they and one more use at most half.
-    fn resize(&mut self) -> Result<()> {
-        let size = ((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS);
-        let mut slots = Vec::new();
-        slots.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
-        slots.resize(size, ptr::null());
-        for item in core::mem::replace(&mut self.slots, slots) {
-            // SAFETY: as in `item`.
-            if let Some(item) = unsafe { item.as_ref() } {
-                self.probe_insert(item);
-            }
-        }
-        Ok(())
-    }
-
-    fn probe_insert(&mut self, item: &'static T) {
-        let mask = self.mask();
-        let mut slot = item.hash() & mask;
-        while !self.slots[slot].is_null() {
-            slot = (slot + 1) & mask;
-        }
-        self.slots[slot] = item;
-    }
-
-    /// Inserts a node that is not in the index. `reserve` has reserved a slot for it.
-    fn insert(&mut self, item: &'static T) {
-        self.probe_insert(item);
-        self.count += 1;
-    }
-
-    fn remove(&mut self, item: &'static T) {
-        let mask = self.mask();
-        let mut hole = item.hash() & mask;
-        while !ptr::eq(self.slots[hole], item) {
-            hole = (hole + 1) & mask;
-        }
-        // Backward shift deletion: moves back the nodes whose probe sequence passes the hole, so that no search ends
-        // there.
-        let mut slot = hole;
-        loop {
-            slot = (slot + 1) & mask;
-            let Some(other) = self.item(slot) else { break };
-            let distance = |from: usize| slot.wrapping_sub(from) & mask;
-            if distance(other.hash()) >= distance(hole) {
-                self.slots[hole] = other;
-                hole = slot;
-            }
-        }
-        self.slots[hole] = ptr::null();
-        self.count -= 1;
-        if self.slots.len() > Self::MIN_SLOTS && self.count * 8 < self.slots.len() {
-            // If no memory is available for a smaller table, it keeps its size.
-            let _ = self.resize();
-        }
     }
 }
 
@@ -502,13 +379,13 @@ mod tests {
                     assert_eq!(former, expected.insert((key, name), step).map(value));
                 }
                 6..=9 => {
-                    let taken = attributes.take(key, &name).map(|(taken, _)| taken);
+                    let taken = attributes.take(key, &name).map(|taken| taken.value);
                     assert_eq!(taken, expected.remove(&(key, name)).map(value));
                 }
                 10 if step % 64 == 0 => {
-                    while let Some((taken, _)) = attributes.take_first(key) {
+                    while let Some(taken) = attributes.take_first(key) {
                         let (found, _) =
-                            expected.iter().find(|(_, expected)| value(**expected) == taken).unwrap();
+                            expected.iter().find(|(_, expected)| value(**expected) == taken.value).unwrap();
                         let found = found.clone();
                         assert_eq!(found.0, key);
                         expected.remove(&found);
@@ -533,17 +410,17 @@ mod tests {
         attributes.set(64, c"c", value(5), 1, None).unwrap();
         attributes.set(192, c"a", value(6), 1, None).unwrap();
         let mut round = |round| {
-            core::iter::from_fn(|| attributes.take_older(round).map(|(taken, _)| taken.addr()))
+            core::iter::from_fn(|| attributes.take_older(round).map(|taken| taken.value.addr()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(round(1), [1, 4, 3]);
         attributes.begin_round();
         let mut round = |round| {
-            core::iter::from_fn(|| attributes.take_older(round).map(|(taken, _)| taken.addr()))
+            core::iter::from_fn(|| attributes.take_older(round).map(|taken| taken.value.addr()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(round(2), [6, 5]);
-        assert!(attributes.groups.count == 0 && attributes.names.count == 0);
+        assert!(attributes.groups.len() == 0 && attributes.names.len() == 0);
     }
 
     #[test]
@@ -554,9 +431,9 @@ mod tests {
             attributes.set(64 * name + 64, &text(name), ptr::null_mut(), 0, None).unwrap();
         }
         for name in 0..9_990_usize {
-            attributes.take(64 * name + 64, &text(name)).unwrap();
+            let _ = attributes.take(64 * name + 64, &text(name)).unwrap();
         }
-        assert!(attributes.names.slots.len() <= 128 && attributes.groups.slots.len() <= 128);
+        assert!(attributes.names.slot_count() <= 128 && attributes.groups.slot_count() <= 128);
         assert_eq!(attributes.get(64 * 9_995 + 64, &text(9_995)), Some(ptr::null_mut()));
     }
 }

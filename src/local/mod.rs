@@ -22,6 +22,11 @@
 //! does not wait for the thread that freed the local, which may not exist in a child of fork.
 
 pub(crate) mod attributes;
+pub(crate) mod cells;
+pub(crate) mod hash;
+pub(crate) mod index;
+pub(crate) mod pending_destroy;
+pub(crate) mod shared;
 pub(crate) mod table;
 pub(crate) mod tables;
 
@@ -33,7 +38,10 @@ use crate::callbacks::{Destructor, Init};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Object, ObjectKind};
-use crate::local::tables::{Leftover, LocalShared, Table};
+use crate::local::pending_destroy::PendingDestroy;
+use crate::local::shared::LocalShared;
+use crate::local::table::Table;
+use crate::local::tables::Leftover;
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::{self, happens_after, happens_before};
 use crate::sys::pthread;
@@ -235,7 +243,7 @@ impl Handle<Local> {
     /// Called after a value was set. If the local has been freed concurrently, the thread that freed it may have
     /// passed this table too early to destroy the value. Then the value is taken out again, still belongs to the
     /// caller, and the call fails. If there is nothing to take, the value has been destroyed, and the call succeeds.
-    fn undo_if_freed(self, take_back: impl FnOnce() -> Option<tables::PendingDestroy>) -> Result<()> {
+    fn undo_if_freed(self, take_back: impl FnOnce() -> Option<PendingDestroy>) -> Result<()> {
         match self.check() {
             Ok(_) => Ok(()),
             // What is taken back is dropped without a call of the destructor.
@@ -287,7 +295,7 @@ impl Handle<Local> {
     /// Deletes and destroys the calling thread's value. Returns false if it has none.
     pub fn del(self) -> Result<bool> {
         let table = self.ensure_cell()?;
-        Ok(self.check_if_absent(table.take(self.bits()))?.map(tables::PendingDestroy::run).is_some())
+        Ok(self.check_if_absent(table.take(self.bits()))?.map(PendingDestroy::run).is_some())
     }
 
     /// Sets an attribute of the calling thread.
@@ -325,9 +333,6 @@ impl Handle<Local> {
     /// Deletes and destroys an attribute of the calling thread. Returns false if it has none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
         let table = self.ensure_cell()?;
-        Ok(self
-            .check_if_absent(table.take_attribute(self.bits(), name))?
-            .map(tables::PendingDestroy::run)
-            .is_some())
+        Ok(self.check_if_absent(table.take_attribute(self.bits(), name))?.map(PendingDestroy::run).is_some())
     }
 }

@@ -12,7 +12,9 @@ use core::ffi::{CStr, c_void};
 use core::ptr;
 
 use crate::error::Result;
-pub(crate) use crate::local::table::{LocalShared, PendingDestroy, Table};
+use crate::local::pending_destroy::PendingDestroy;
+use crate::local::shared::LocalShared;
+use crate::local::table::Table;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex};
@@ -146,8 +148,8 @@ pub(crate) enum Leftover {
 }
 
 /// Closes a freed local: no thread finds its value any more. `claim` and `set_closed` are called under the mutex of the
-/// list, so that only one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
-/// in the number of tables, or constant time if no thread but the calling one has a cell for the local.
+/// list, so that only one thread closes the local; a second one waits for it, and gets `None`. Takes time linear in
+/// the number of tables, or constant time if only the calling thread has a cell for the local.
 pub(crate) fn close_local(
     key: usize,
     shared: &LocalShared,
@@ -203,9 +205,9 @@ pub(crate) fn destroy_local(key: usize, left: Leftover) {
     current().inspect(|table| table.shrink());
 }
 
-/// The position of a thread that destroys the values of a local, table by table. The thread is a guest of the tables from
-/// the cursor on. No mutex is held while a destructor runs. The table at the cursor then counts a visitor, and so stays
-/// in the list even if its owner exits.
+/// The position of a thread that destroys the values of a local, table by table. The thread is a guest of the tables
+/// from the cursor on. No mutex is held while a destructor runs. The table at the cursor then counts a visitor, and so
+/// stays in the list even if its owner exits.
 struct DestroyCursor {
     key: usize,
     at: Option<&'static Table>,

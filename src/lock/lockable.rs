@@ -120,8 +120,8 @@ impl<T: Lockable> Handle<T> {
         lock.raw().release_slow(tag, owner_tag, T::ANY_THREAD_MAY_RELEASE, || self.pin())
     }
 
-    /// Returns the identifier of the thread that has acquired the lock, also after that thread has ended; 0 if the lock is
-    /// unlocked or being handed off to a waiter. The result may be outdated when the call returns.
+    /// Returns the identifier of the thread that has acquired the lock, also after that thread has ended; 0 if the lock
+    /// is unlocked or being handed off to a waiter. The result may be outdated when the call returns.
     ///
     /// ```
     /// use threading::Lock;

@@ -61,7 +61,7 @@ impl Handle<RLock> {
         Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
-    /// Creates an unlocked RLock with a reference of the library's, for a condition.
+    /// Creates an unlocked RLock with one of the library's references, for a condition.
     pub(crate) fn new_internal() -> Result<Self> {
         Handle::create_with_internal_ref(0, |_, _| {}).map(Handle::annotate_created)
     }

@@ -8,14 +8,14 @@ use crate::runtime::{debug_variable, fork, process_exit, thread_exit};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::asymmetric_fence;
+use crate::sys::baseline;
 use crate::sys::calling_thread::is_initial_thread;
 use crate::sys::libc_hooks;
 use crate::sys::restartable_store;
-use crate::sys::thread_state;
 
 /// Called by the loader, or by the first call of the library if a constructor of the program makes it before. Sets
 /// the work of libc's hooks, records the state of the main thread for the functions of timers, and registers the fork
-/// handlers. If the main thread loads the library, its exit hook is registered, too.
+/// handlers. If the main thread loads the library, its exit hook is registered, and the process for `membarrier`.
 extern "C" fn init() {
     catch_panic(|| {
         if INITIALIZED.swap(true, Ordering::Relaxed) {
@@ -23,7 +23,7 @@ extern "C" fn init() {
         }
         libc_hooks::set(thread_exit::run_destructor_round, || api_call(process_exit::run));
         annotate::detect_tools();
-        sys::preserving_errno(thread_state::record_baseline);
+        sys::preserving_errno(baseline::record_baseline);
         fork::install_atfork_handlers();
         if is_initial_thread() {
             asymmetric_fence::register();

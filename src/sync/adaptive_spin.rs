@@ -13,8 +13,8 @@
 //! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. So two threads that
 //! begin to wait at the same time may both spin.
 //!
-//! The first condition supposes that one thread wakes the others. The waiters of a condition also wake each other: for
-//! them, it is whether the last thread that was woken had parked on another CPU than its waker's
+//! The first condition assumes that one thread wakes all others. Threads that wait for a condition also wake each
+//! other. For them, it is instead that the thread that was woken last had parked on another CPU than that of its waker
 //! (`record_mutual_wake`).
 
 use crate::sys::atomic::spin_loop;
@@ -28,9 +28,9 @@ const SPIN_NS: u64 = 10_000;
 /// The same at the maximum backoff. When two threads wake each other in turn and both park, a short spin always fails.
 /// This one is longer than a wake-up, so that one success keeps both threads spinning from then on.
 const LONG_SPIN_NS: u64 = 60_000;
-/// How many spins in a row have to succeed until a single failure counts as an exception: the thread that was to wake the
-/// waiter has been interrupted. Both threads then park, and without a long spin would keep each other parked until the
-/// maximum backoff is reached.
+/// After this many successes in a row, a single failure counts as an exception: the thread that was to wake the waiter
+/// was interrupted. Both threads then park. Without a long spin after that, short spins would fail until the maximum
+/// backoff is reached.
 const STREAK: u8 = 16;
 /// How often a spinning thread checks its condition between two reads of the clock.
 const SPINS_PER_CLOCK_READ: u32 = if cfg!(model) { 1 } else { 16 };
@@ -39,8 +39,8 @@ const MAX_BACKOFF_SHIFT: u8 = 6;
 
 /// In `AdaptiveSpin::history`: the last spin has failed, after `STREAK` or more that have succeeded.
 const STREAK_ENDED: u8 = MAX_BACKOFF_SHIFT + 1;
-/// In `AdaptiveSpin::history`: the last spin has succeeded, after one that had failed. Up to `LAST_SUCCESS`, the number
-/// of spins in a row that have succeeded.
+/// In `AdaptiveSpin::history`: the last spin has succeeded, after one that had failed. The values from here to
+/// `LAST_SUCCESS` count the spins in a row that have succeeded, up to `STREAK`.
 const FIRST_SUCCESS: u8 = STREAK_ENDED + 1;
 const LAST_SUCCESS: u8 = FIRST_SUCCESS + STREAK - 1;
 
@@ -134,8 +134,8 @@ impl AdaptiveSpin {
         self.record_waker_cpu(current_cpu_tag());
     }
 
-    /// As `record_waker_cpu`, for a thread that had parked on `parked_cpu`, and an object whose waiters wake each other:
-    /// the next one to wait may be the waker, and the calling thread may wake it.
+    /// As `record_waker_cpu`, for an object whose waiters wake each other, and a thread that had parked on
+    /// `parked_cpu`: the waker may be the next thread to wait, and the calling thread may wake it.
     pub(crate) fn record_mutual_wake(&self, waker_cpu: u8, parked_cpu: u8) {
         self.record_waker_cpu(if waker_cpu == parked_cpu { waker_cpu } else { OTHER_CPU });
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`fork_epoch`] counts the forks that led to this process;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
+//! - [`biased_mutex`] costs one thread no atomic operation, as long as no other thread needs it;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin;
 //! - [`padded`] keeps data that threads write often apart from other data;
@@ -16,6 +17,7 @@
 
 pub(crate) mod adaptive_spin;
 pub(crate) mod atexit;
+pub(crate) mod biased_mutex;
 pub(crate) mod fork_epoch;
 pub(crate) mod hang_watch;
 pub(crate) mod list;

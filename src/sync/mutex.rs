@@ -175,7 +175,7 @@ impl<T: ForkReset> InternalMutex<T> {
         }
     }
 
-    /// Returns the data, for a thread that excludes all others by more than this mutex.
+    /// Returns a pointer to the data, for a protocol that also excludes threads by other means, such as `BiasedMutex`.
     #[inline(always)]
     pub(crate) fn data_ptr(&self) -> *mut T {
         #[cfg(model)]

@@ -2,8 +2,9 @@
 
 use core::ops::Deref;
 
-/// A value that shares no cache line with others. A static that all threads read and few write, such as the fork epoch,
-/// would otherwise leave the caches of all CPUs with each write to its neighbours, which the linker chooses.
+/// A value that shares no cache line with other data. The linker chooses the neighbours of a static. If one that
+/// threads write often were next to one that all threads read, such as the fork epoch, each write would remove the
+/// latter from the caches of all other CPUs.
 ///
 /// 128 bytes are two lines of x86-64 processors, which fetch lines in pairs, and one of some ARM processors.
 #[repr(C, align(128))]

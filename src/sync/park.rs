@@ -1,4 +1,5 @@
-//! How a thread waits in a queue: it spins, if that has succeeded recently, and then parks. `sync::waiter` has the states.
+//! How a thread waits in a queue: it spins, if that has succeeded recently, and then parks. `sync::waiter` has the
+//! states.
 
 use crate::sync::adaptive_spin::{AdaptiveSpin, PlannedSpin, current_cpu_tag, spin_until};
 use crate::sync::wait_note::QueueNote;
@@ -45,7 +46,8 @@ impl Waiter {
         self.wait_after(planned_spin, true, (&self.state, PARKED), note, adaptive_spin, deadline)
     }
 
-    /// Parks on the word while it is `expected`. `is_mutual`: the waiters of the object wake each other.
+    /// Spins as planned, and then parks on the word while it is `expected`. `is_mutual`: the waiters of the object wake
+    /// each other.
     #[inline]
     fn wait_after(
         &self,

@@ -27,6 +27,9 @@
 //! stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
+//!
+//! The file exceeds 400 lines with its documentation and tests: the pool of the records also defines what a thread
+//! finds in a record that another one has used.
 
 use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sys::calling_thread;
@@ -84,8 +87,8 @@ offsets!(WaitNoteOffsets of WaitNote: since, until, object);
 #[repr(C, align(64))]
 pub(crate) struct Waiter {
     pub(super) state: AtomicU32,
-    /// Set by a notify, which moves the waiter from the condition's queue to the lock's. The waiter does not count as
-    /// blocked on the lock (`LockQueue::has_blocked_waiters`).
+    /// Set by a notify. The waiter wants the lock, in whose queue it may be, but does not count as blocked on it
+    /// (`LockQueue::has_blocked_waiters`).
     pub(crate) notified: AtomicBool,
     /// The waiter has been woken to acquire the lock (a designated waker), and is still in the queue.
     pub(crate) woken: Cell<bool>,
@@ -151,7 +154,8 @@ impl Waiter {
     }
 
     /// Returns the calling thread's record, and allocates one if possible: for callers that work without a record,
-    /// possibly in a signal handler that has interrupted the pool. They wait for the pool's mutex, but not indefinitely.
+    /// possibly in a signal handler that has interrupted the pool. They wait for the pool's mutex, but not
+    /// indefinitely.
     #[inline]
     pub(super) fn mine_or_try_allocate() -> Option<&'static Waiter> {
         Waiter::mine_if_allocated().or_else(Waiter::try_allocate)
@@ -267,9 +271,7 @@ impl Waiter {
             was_running: matches!(previous_state, SPINNING | QUEUED),
         }
     }
-}
 
-impl Waiter {
     /// Ends the wait of a condition's waiter that has not parked, under the mutex of the queue, from which the caller
     /// has removed it. Returns false if it is parked, or about to park. Unlike `complete`, does not change the state of
     /// a parked waiter.
@@ -297,7 +299,7 @@ impl PendingWake<'_> {
         self.parked.is_some()
     }
 
-    /// Returns whether the waiter was spinning, and needs no wake-up.
+    /// Returns whether the waiter had not parked, so that it needs no wake-up.
     pub(crate) fn was_running(&self) -> bool {
         self.was_running
     }

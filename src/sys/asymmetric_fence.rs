@@ -1,5 +1,5 @@
-//! A pair of fences of which one costs nothing: `light`, for a path that is taken very often by one thread, and `heavy`,
-//! for the rare threads that must be ordered with it.
+//! A pair of fences of which one costs nothing: `light`, for a thread that executes it very often, and `heavy`, for
+//! other threads, which execute it rarely.
 //!
 //! If one thread executes `light` between a store and a load, and another `heavy` between a store and a load, at least
 //! one of them sees the store of the other: as with two full fences. `light` only stops the compiler; `heavy` asks the

@@ -15,11 +15,13 @@
 pub(crate) mod annotate;
 pub(crate) mod asymmetric_fence;
 pub(crate) mod atomic;
+pub(crate) mod baseline;
 pub(crate) mod calling_thread;
 pub(crate) mod exec_stack;
 pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod libc_hooks;
+pub(crate) mod libc_state;
 pub(crate) mod memory;
 pub(crate) mod offsets;
 pub(crate) mod prefetch;

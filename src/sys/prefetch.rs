@@ -6,8 +6,8 @@
 /// cache delays the next locked instruction, for example that of the unlock of a mutex.
 #[inline(always)]
 pub(crate) fn prefetch_for_write<T>(address: *const T) {
-    // Not `_mm_prefetch`, which prefetches for a read unless the target has a feature that not all processors have.
-    // Those without it execute the instruction as one without effect.
+    // Not `_mm_prefetch`, which prefetches for a read unless the target has a feature that some processors lack. On
+    // those, `prefetchw` has no effect.
     #[cfg(all(target_arch = "x86_64", not(model)))]
     // SAFETY: accesses no memory.
     unsafe {

@@ -9,9 +9,9 @@ use core::ptr;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::annotate;
-use crate::sys::calling_thread::with_cancel_disabled;
 #[cfg(not(model))]
-use crate::sys::thread_state;
+use crate::sys::baseline;
+use crate::sys::calling_thread::with_cancel_disabled;
 
 #[cfg(target_os = "linux")]
 #[path = "pthread_linux.rs"]
@@ -41,8 +41,8 @@ unsafe extern "C" {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
-/// The smallest stack size: what the system accepts, but at least as much as with glibc. musl accepts 2 KiB, which is less
-/// than the library itself uses.
+/// The smallest stack size: what the system accepts, but at least as much as with glibc. musl accepts 2 KiB, which is
+/// less than the library itself uses.
 pub(crate) const MIN_STACK: usize =
     if libc::PTHREAD_STACK_MIN < 16 * 1024 { 16 * 1024 } else { libc::PTHREAD_STACK_MIN };
 
@@ -206,8 +206,8 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
                 | libc::pthread_attr_setstacksize(attributes, size);
             match set {
                 0 => {
-                    is_baseline_set = with_baseline
-                        && sys::preserving_errno(|| thread_state::apply_to_attributes(attributes));
+                    is_baseline_set =
+                        with_baseline && sys::preserving_errno(|| baseline::apply_to_attributes(attributes));
                     annotate::observe_accesses(|| create(thread.as_mut_ptr(), attributes, start_routine, arg))
                 }
                 error => error,
@@ -297,8 +297,8 @@ pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
 }
 
-/// Returns whether the program has detached the calling thread, which runs on a stack of libc. With musl, pthread_join()
-/// of such a thread ends the process; elsewhere it fails, so the answer is not needed there.
+/// Returns whether the program has detached the calling thread, which runs on a stack of libc. With musl,
+/// pthread_join() of such a thread ends the process; elsewhere it fails, so the answer is not needed there.
 pub(crate) fn is_detached() -> bool {
     #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
     {
@@ -317,8 +317,9 @@ pub(crate) fn is_detached() -> bool {
     false
 }
 
-/// Whether the kernel may report the exit of a thread through `set_tid_address`. musl holds its lock of all threads while
-/// a thread exits, and the kernel unlocks it through the same address: with another address, the lock would stay locked.
+/// Whether the kernel may report the exit of a thread through `set_tid_address`. musl holds its lock of all threads
+/// while a thread exits, and the kernel unlocks it through the same address: with another address, the lock would stay
+/// locked.
 pub(crate) const KERNEL_REPORTS_EXIT: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
 /// Returns the argument with which the calling thread has called pthread_exit(), `PTHREAD_CANCELED` if the thread is

@@ -1,20 +1,21 @@
-//! A compare-and-store: as a compare-and-swap, but the word is stored by a plain instruction, not a locked one. It costs
-//! 1 ns instead of 5. For a word that one thread stores very often, and that other threads rarely change.
+//! A compare-and-store: a compare-and-swap whose store is a plain instruction instead of a locked one, so that it takes
+//! 1 ns instead of 5. It is for words that one thread stores very often, and that other threads rarely change.
 //!
 //! A thread that has changed the word must wait until no compare-and-store that began before can still overwrite the
 //! change: it calls `finish_others`, and then reads the word again. If its change was overwritten, it repeats it.
 //! `finish_others` returns when each compare-and-store by another thread has stored its value, or will see the change.
 //!
-//! The compare and the store are a restartable sequence (`rseq`): if the kernel interrupts a thread between them, to run
-//! another thread or a signal handler, the thread does not continue there, but at the sequence's abort handler, and the
-//! compare-and-store fails. And `membarrier(PRIVATE_EXPEDITED_RSEQ)` interrupts in this way all threads of the process
-//! that are running, which also completes their stores. A fence alone would not do: a thread may be interrupted between
+//! The compare and the store are a restartable sequence (`rseq`): if the kernel interrupts a thread between them, to
+//! run another thread or a signal handler, the thread does not continue there, but at the sequence's abort handler, and
+//! the compare-and-store fails. `membarrier(PRIVATE_EXPEDITED_RSEQ)` interrupts all running threads of the process in
+//! this way, which also completes their stores. A fence alone would not be enough: a thread may be interrupted between
 //! its compare and its store for any length of time.
 //!
-//! This needs Linux 5.10 or later, a libc that registers each thread's `struct rseq` with the kernel (glibc 2.35), and a
-//! process that had one thread when the library was loaded: see `sys::asymmetric_fence`. In other cases, and where the
-//! kernel or an emulator does not support it, each compare-and-store fails, and the caller uses a compare-and-swap. So
-//! it is on other processors than x86-64: some of them have cheap compare-and-swaps, and none has been measured.
+//! This needs Linux 5.10 or later, a libc that registers each thread's `struct rseq` with the kernel (glibc 2.35), and
+//! a process that had one thread when the library was loaded: see `sys::asymmetric_fence`. In other cases, and where
+//! the kernel or an emulator does not support it, each compare-and-store fails, and the caller uses a compare-and-swap.
+//! The same holds for processors other than x86-64: on some of them compare-and-swaps are cheap, and none has been
+//! measured.
 //!
 //! A child of fork inherits both registrations. A sequence that has ended clears the pointer to it in the thread's
 //! `struct rseq`: a program may unload a plugin with the static library, and the kernel reads the pointer later.
@@ -84,12 +85,12 @@ mod rseq {
             return false;
         }
         let stored: u32;
-        // The fields of `struct rseq`: 4 bytes after its beginning `cpu_id`, negative in a thread that is not registered,
-        // and 8 bytes after it `rseq_cs`, the address of the current sequence. In the descriptor of a sequence: version
-        // and flags, the address of its first instruction, the length, and the address of the abort handler, which must
-        // follow the signature that glibc has registered. (The bytes before that are the beginning of an invalid
-        // instruction of which the signature is the end.) The offset is read again in the sequence, so that a thread that
-        // was interrupted before it finds that `finish_others` has failed.
+        // The fields of `struct rseq`: 4 bytes after its beginning `cpu_id`, negative in a thread that is not
+        // registered, and 8 bytes after it `rseq_cs`, the address of the current sequence. In the descriptor of a
+        // sequence: version and flags, the address of its first instruction, the length, and the address of the abort
+        // handler, which must follow the signature that glibc has registered. (The bytes before that are the beginning
+        // of an invalid instruction of which the signature is the end.) The offset is read again in the sequence, so
+        // that a thread that was interrupted before it finds that `finish_others` has failed.
         // SAFETY: `offset` is that of the calling thread's `struct rseq`, and the word is valid. The sequence has one
         // store to memory that others see, its last instruction. The abort handler leaves all registers unchanged.
         unsafe {
@@ -136,7 +137,7 @@ mod rseq {
     }
 
     /// Returns when each compare-and-store by another thread has stored its value, or will see what the caller has
-    /// written. Called only if they are available.
+    /// written. Called only if `is_available` returns true.
     #[cold]
     pub(crate) fn finish_others() {
         core::sync::atomic::fence(Ordering::SeqCst);

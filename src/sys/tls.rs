@@ -66,7 +66,8 @@ pub(crate) struct PerThread {
     pub(crate) active_joins: Cell<usize>,
     /// A free slot of each of these kinds, or the state of the cache. `handle::slot_cache`.
     pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
-    /// Further free slots of one kind: the address of the first, and their number in the low bits. `handle::slot_cache`.
+    /// Further free slots of one kind: the address of the first, and their number in the low bits.
+    /// `handle::slot_cache`.
     pub(crate) slot_reserve: Cell<usize>,
 }
 

@@ -14,7 +14,8 @@ use crate::timer::object as timer_object;
 /// visited: `Thread::state` recognizes them by their identifiers.
 pub(crate) fn after_fork_in_child() {
     let mut registry = registry::lock();
-    // `stack_count` resets the number of zombies. `shutdown_waiters` stays: the calling thread may be in a shutdown, and a count that is too high only costs wakes.
+    // `stack_count` resets the number of zombies. `shutdown_waiters` stays: the calling thread may be in a shutdown,
+    // and a count that is too high only causes unneeded wakes.
     registry.ident_block = IdentBlock::EMPTY;
     registry.timers.after_fork_in_child();
     registry.next_dummy_check = ptr::null();

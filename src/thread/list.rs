@@ -57,9 +57,9 @@ pub(crate) fn active_count() -> Result<usize> {
     Ok(registry.alive_count)
 }
 
-/// The creation of the main thread's object, under the mutex, caches a slot, which needs the exit hook. libc may allocate
-/// memory for that, and the program may have replaced malloc by a function that needs the mutex. If this fails, no slot
-/// is cached.
+/// If the main thread's object is created, under the mutex, the calling thread caches a slot, for which it needs the
+/// exit hook. libc may allocate memory to register that, and the program may have replaced malloc by a function that
+/// needs the mutex. If this fails, no slot is cached.
 fn register_exit_hook_before_lock() {
     let _: Result<()> = libc_hooks::register_exit_hook();
 }

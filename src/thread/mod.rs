@@ -30,6 +30,7 @@ pub(crate) mod ident;
 pub(crate) mod join;
 mod kind;
 pub(crate) mod list;
+pub(crate) mod name_table;
 pub(crate) mod names;
 pub(crate) mod naming;
 pub(crate) mod object;

@@ -16,25 +16,25 @@
 //! | a name with `EXPOSED` | exposed | `set`: to another name; the old one enters `NameList::kept` |
 //! | any | | `set`: to a name of `NameList::kept`, with `EXPOSED`. `reset_to_default`, in a child of fork: to 0 |
 //!
-//! Any thread may read an exposed name without a lock (`exposed_text`), and whether there is a name. A thread that changes the name, or reads one
-//! that is not exposed, holds the name lock. There are a few name locks for all threads ([`NAME_LOCKS`]). No memory is
-//! allocated or freed and no system call is made under one, except in a child of fork that has one thread.
-//! `NameList::kept` is a hash table of the exposed names other than the current one, also protected by the name lock.
-//! The counter of default names is part of the registry, since each start uses it.
-//!
-//! The file exceeds 400 lines because names are moved between the list and its hash table, and one of them owns each.
+//! Any thread may read an exposed name without a lock (`exposed_text`), and whether there is a name. A thread that
+//! changes the name, or reads one that is not exposed, holds the name lock. There are a few name locks for all threads
+//! ([`NAME_LOCKS`]). No memory is allocated or freed and no system call is made under one, except in a child of fork
+//! that has one thread. `NameList::kept` is a hash table ([`name_table`](crate::thread::name_table)) of the exposed
+//! names other than the current one, also protected by the name lock. The counter of default names is part of the
+//! registry, since each start uses it.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
-use core::{ptr, slice};
+use core::ptr;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sync::padded::Padded;
-use crate::sys;
-use crate::sys::annotate::malloc;
 use crate::sys::fd;
 use crate::sys::offsets::offsets;
+use crate::thread::name_table::{
+    NameTable, NameTableHeader, Node, OwnedName, are_equal, hash_of, insert, take, text_of,
+};
 
 /// The longest name in a report.
 pub(crate) const MAX_REPORTED_NAME: usize = 64;
@@ -227,7 +227,7 @@ impl NameList {
             // Without memory for a table the name is leaked, since a caller may still read it.
             if self.kept.load(Ordering::Relaxed).is_null() {
                 if let Ok(mut table) = NameTable::try_new(NameTable::MIN_BUCKETS) {
-                    table.swap_into(self);
+                    table.swap_into(&self.kept);
                 }
             }
             names.keep(self, node_of(name));
@@ -248,17 +248,6 @@ impl NameList {
     }
 }
 
-/// A name. The text and its NUL follow.
-#[repr(C)]
-pub(crate) struct Node {
-    /// The next one in the same bucket.
-    next: *mut Node,
-    hash: u64,
-    text: [c_char; 0],
-}
-
-offsets!(NodeOffsets of Node: hash, text);
-
 /// A bit of `NameList::current`, beside the pointer to the node.
 pub(crate) const EXPOSED: usize = 1;
 
@@ -272,181 +261,6 @@ fn is_exposed(name: *mut c_void) -> bool {
 
 fn exposed(name: *mut c_void) -> *mut c_void {
     name.map_addr(|address| address | EXPOSED)
-}
-
-fn text_of(node: *mut Node) -> *const c_char {
-    // The text is in the node's allocation, behind the node.
-    node.cast::<c_char>().wrapping_byte_add(core::mem::offset_of!(Node, text)).cast_const()
-}
-
-/// A node that is freed when this value is dropped; may be NULL.
-pub(super) struct OwnedName(*mut Node);
-
-impl OwnedName {
-    const NULL: Self = OwnedName(ptr::null_mut());
-
-    pub(super) fn try_new(name: &CStr) -> Result<Self> {
-        let bytes = name.to_bytes_with_nul();
-        // SAFETY: malloc's memory is aligned for a `Node`, and large enough for all that is written.
-        unsafe {
-            let node: *mut Node = malloc(size_of::<Node>() + bytes.len()).cast();
-            if node.is_null() {
-                return Err(Error::NoMemory);
-            }
-            (*node).next = ptr::null_mut();
-            (*node).hash = hash_of(bytes);
-            let text = slice::from_raw_parts_mut((&raw mut (*node).text).cast::<u8>(), bytes.len());
-            text.copy_from_slice(bytes);
-            Ok(OwnedName(node))
-        }
-    }
-}
-
-impl Drop for OwnedName {
-    fn drop(&mut self) {
-        // SAFETY: the node comes from malloc or is NULL, and no caller has a pointer to its text.
-        unsafe { sys::free(self.0.cast()) };
-    }
-}
-
-/// FNV-1a.
-fn hash_of(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// The header of the hash table in `NameList::kept`. The buckets follow.
-#[repr(C)]
-struct NameTableHeader {
-    /// A power of two.
-    bucket_count: usize,
-    count: usize,
-    buckets: [*mut Node; 0],
-}
-
-/// A table that is freed, with the names in it, when this value is dropped; may be NULL.
-struct NameTable(*mut NameTableHeader);
-
-impl NameTable {
-    const NULL: Self = NameTable(ptr::null_mut());
-    const MIN_BUCKETS: usize = 4;
-
-    fn try_new(bucket_count: usize) -> Result<Self> {
-        let bytes = bucket_count
-            .checked_mul(size_of::<*mut Node>())
-            .and_then(|bytes| bytes.checked_add(size_of::<NameTableHeader>()))
-            .ok_or(Error::NoMemory)?;
-        // SAFETY: malloc's memory is aligned for the header; zero is an empty bucket.
-        unsafe {
-            let header: *mut NameTableHeader = malloc(bytes).cast();
-            if header.is_null() {
-                return Err(Error::NoMemory);
-            }
-            header.cast::<u8>().write_bytes(0, bytes);
-            (*header).bucket_count = bucket_count;
-            Ok(NameTable(header))
-        }
-    }
-
-    fn of(list: &NameList) -> *mut NameTableHeader {
-        list.kept.load(Ordering::Relaxed).cast()
-    }
-
-    /// Exchanges this table with that of the list, and moves all names from the list's former table to the new one.
-    fn swap_into(&mut self, list: &NameList) {
-        let former = list.kept.swap(self.0.cast(), Ordering::Relaxed).cast::<NameTableHeader>();
-        let new = core::mem::replace(&mut self.0, former);
-        // SAFETY: the caller holds the name lock, under which alone tables and their nodes are changed.
-        unsafe {
-            if let Some(former) = former.as_mut() {
-                for index in 0..former.bucket_count {
-                    let mut node = core::mem::replace(&mut *bucket(former, index), ptr::null_mut());
-                    while !node.is_null() {
-                        let next = (*node).next;
-                        insert(new, node);
-                        node = next;
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Drop for NameTable {
-    fn drop(&mut self) {
-        // SAFETY: the nodes and the table come from malloc, and no other thread uses them.
-        unsafe {
-            if let Some(header) = self.0.as_mut() {
-                for index in 0..header.bucket_count {
-                    let mut node = *bucket(header, index);
-                    while !node.is_null() {
-                        let next = (*node).next;
-                        sys::free(node.cast());
-                        node = next;
-                    }
-                }
-            }
-            sys::free(self.0.cast());
-        }
-    }
-}
-
-/// Returns the bucket with this index modulo the number of buckets.
-///
-/// # Safety
-/// The table is valid.
-unsafe fn bucket(table: *mut NameTableHeader, index: usize) -> *mut *mut Node {
-    // SAFETY: the index is less than the number of buckets, which is a power of two.
-    unsafe {
-        let index = index & ((*table).bucket_count - 1);
-        (&raw mut (*table).buckets).cast::<*mut Node>().add(index)
-    }
-}
-
-/// Adds a node to its bucket.
-///
-/// # Safety
-/// The table and the node are valid, the node is in no table, and no other thread changes them.
-unsafe fn insert(table: *mut NameTableHeader, node: *mut Node) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let bucket = bucket(table, (*node).hash as usize);
-        (*node).next = *bucket;
-        *bucket = node;
-        (*table).count += 1;
-    }
-}
-
-/// # Safety
-/// The nodes are valid.
-unsafe fn are_equal(one: *mut Node, other: *mut Node) -> bool {
-    // SAFETY: as the caller promises; each text ends with NUL.
-    unsafe { (*one).hash == (*other).hash && libc::strcmp(text_of(one), text_of(other)) == 0 }
-}
-
-/// Removes the node with the same text as `like` from the table, and returns it. Returns NULL if the table is NULL or
-/// has no such node.
-///
-/// # Safety
-/// The table, if it is not NULL, and the node are valid, and no other thread changes them.
-unsafe fn take(table: *mut NameTableHeader, like: *mut Node) -> *mut Node {
-    if table.is_null() {
-        return ptr::null_mut();
-    }
-    // SAFETY: as the caller promises.
-    unsafe {
-        let mut link = bucket(table, (*like).hash as usize);
-        while !(*link).is_null() && !are_equal(*link, like) {
-            link = &raw mut (**link).next;
-        }
-        let found = *link;
-        if !found.is_null() {
-            *link = (*found).next;
-            (*table).count -= 1;
-        }
-        found
-    }
 }
 
 /// The result of `NameAccess::replace`.
@@ -467,14 +281,14 @@ impl NameAccess {
         unsafe {
             let bucket_count =
                 |table: *mut NameTableHeader| table.as_ref().map_or(0, |table| table.bucket_count);
-            if bucket_count(spare.0) > bucket_count(NameTable::of(list)) {
-                spare.swap_into(list);
+            if bucket_count(spare.0) > bucket_count(NameTable::of(&list.kept)) {
+                spare.swap_into(&list.kept);
             }
             let former = list.current.load(Ordering::Relaxed);
             if !former.is_null() && are_equal(node_of(former), new) {
                 return ReplaceResult::Unchanged;
             }
-            let table = NameTable::of(list);
+            let table = NameTable::of(&list.kept);
             if is_exposed(former) && table.as_ref().is_none_or(|table| table.count >= table.bucket_count) {
                 return ReplaceResult::NeedsTable((2 * bucket_count(table)).max(NameTable::MIN_BUCKETS));
             }
@@ -494,7 +308,7 @@ impl NameAccess {
 
     /// Keeps an exposed name that is no longer current. Without a table, it is leaked.
     fn keep(&mut self, list: &NameList, node: *mut Node) {
-        let table = NameTable::of(list);
+        let table = NameTable::of(&list.kept);
         if !table.is_null() {
             // SAFETY: the table is the list's, and the lock is held; the node is in no table.
             unsafe { insert(table, node) };

@@ -8,8 +8,8 @@ use crate::handle::Handle;
 use crate::sync::wait_observer;
 use crate::sys::pthread;
 use crate::sys::tls;
+use crate::thread::name_table::OwnedName;
 pub(crate) use crate::thread::names::MAX_REPORTED_NAME;
-use crate::thread::names::OwnedName;
 use crate::thread::object::{DONE, DUMMY, MAIN, NAMED, TERMINATED, TIMER, Thread, ZOMBIE};
 use crate::thread::registry;
 

@@ -71,7 +71,7 @@ fn try_reap_one() -> bool {
     })
 }
 
-/// Returns how many zombies a start leaves alone.
+/// Returns how many zombies a start tolerates. If there are more, it reaps some.
 ///
 /// A reap orders all that the zombie did before what the caller does next, which would hide races of the program from a
 /// race detector. So while one is active, zombies are reaped only when their number approaches what the detector can

@@ -296,8 +296,8 @@ pub(crate) fn assign_name_number(thread: &Thread) {
 }
 
 /// Changes a thread to `STARTING` and adds it, in one step, so that a fork finds it either unstarted or in the list.
-/// Under the same lock, checks some zombies if there are more than `tolerated`, as `check_next_zombie` does. The caller
-/// reaps them.
+/// If there are more than `tolerated` zombies, checks some of them under the same lock, as `check_next_zombie` does.
+/// The caller reaps those that are returned.
 pub(super) fn add(thread: &'static Thread, tolerated: usize) -> Result<[Option<Zombie>; ZOMBIES_PER_CALL]> {
     let mut registry = REGISTRY.lock();
     registry.check_startable(thread)?;
@@ -459,8 +459,9 @@ pub(super) enum Remaining {
 /// more.
 ///
 /// A race detector reports threads that have ended and were not joined as leaks. So while one is active, the shutdown
-/// joins daemons, too: as many as are zombies when no other thread is left (`daemon_joins`, `None` before that). Daemons
-/// that still run may start further ones without end. After the shutdown they are detached, and must not be joined.
+/// joins daemons, too: as many as are zombies when no other thread is left (`daemon_joins`, `None` before that).
+/// Daemons that still run may start further ones without end. After the shutdown they are detached, and must not be
+/// joined.
 pub(super) fn try_shut_down(daemon_joins: &mut Option<usize>) -> Remaining {
     loop {
         let mut registry = REGISTRY.lock();
@@ -493,7 +494,8 @@ pub(crate) fn main_ident() -> u64 {
     MAIN_IDENT.load(Ordering::Relaxed)
 }
 
-/// Returns how many threads and pending timers a shutdown waits for, for reports; `None` if the registry mutex is locked.
+/// Returns how many threads and pending timers a shutdown waits for, for reports; `None` if the registry mutex is
+/// locked.
 pub(crate) fn try_awaited_count() -> Option<usize> {
     Some(REGISTRY.try_lock()?.awaited_count)
 }

@@ -90,8 +90,8 @@ pub(crate) struct Stack {
     in_use: Cell<bool>,
     /// The pages that its thread used are decommitted.
     trimmed: AtomicBool,
-    /// The program has detached the thread, which ran on a stack of pthread's. Written by the thread at its end, and read
-    /// after it.
+    /// The program has detached the thread, which ran on a stack of pthread's. Written by the thread at its end, and
+    /// read after it.
     detached: Cell<bool>,
     /// The fork epoch in which the stack was allocated to its thread.
     epoch: Cell<u32>,
@@ -117,10 +117,10 @@ static HOT_STACK: Padded<AtomicPtr<Stack>> = Padded::new(AtomicPtr::new(ptr::nul
 struct StackCache {
     /// The cached stacks, the most recently used one first.
     cached: List<Stack>,
-    /// Records without a stack, which have had one.
+    /// The records that have had a stack and have none.
     free_records: *const Stack,
-    /// The first record of the last chunk that has not been used yet, and how many there are. So the pages of a chunk are
-    /// touched only when there are that many stacks.
+    /// The first record of the last chunk that has never been used, and the number of such records. They are used one
+    /// after the other, so that a page of the chunk is touched only when it is needed.
     unused_records: *const Stack,
     unused_record_count: usize,
     /// The chunks of records, linked through the first record of each.
@@ -260,8 +260,8 @@ impl Stack {
         StackSpec { base: self.base(), size: self.size() }
     }
 
-    /// Returns the size that a zombie's stack adds to those of the cache. pthread's stacks are never cached, but a zombie
-    /// has its stack until it is joined; 0 under a race detector, where zombies are not joined for their stacks.
+    /// Returns the size that a zombie's stack adds to those of the cache. pthread's stacks are never cached, but a
+    /// zombie has its stack until it is joined; 0 under a race detector, where zombies are not joined for their stacks.
     pub(crate) fn zombie_size(&self) -> usize {
         let is_counted = self.memory() != 0 || !pthread::KERNEL_REPORTS_EXIT && !annotate::is_active();
         if is_counted { self.size() } else { 0 }

@@ -83,7 +83,8 @@ pub(super) fn clear_cached() {
     COUNTS.cached_bytes.store(0, Ordering::Relaxed);
 }
 
-/// In a child of fork: there are no zombies, and no stacks are in use but that of the thread that forked, which is not counted.
+/// In a child of fork: there are no zombies, and the only stack in use is that of the thread that forked, which is not
+/// counted.
 pub(super) fn after_fork_in_child() {
     for count in
         [&COUNTS.zombies, &COUNTS.zombie_stacks, &COUNTS.zombie_bytes, &COUNTS.in_use, &COUNTS.in_use_bytes]
@@ -92,8 +93,8 @@ pub(super) fn after_fork_in_child() {
     }
 }
 
-/// A thread on a stack of this size becomes a zombie; a stack of size 0 is not counted. The caller of this and the next holds the
-/// registry mutex.
+/// A thread on a stack of this size becomes a zombie; a stack of size 0 is not counted. The caller of this and of
+/// `remove_zombie` holds the registry mutex.
 pub(super) fn add_zombie(size: usize) {
     add(&COUNTS.zombies, 1);
     if size != 0 {
@@ -155,8 +156,8 @@ pub(super) fn zombies_exceed_limit() -> bool {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ADDRESS_SPACE_SCARCE: AtomicBool = AtomicBool::new(false);
 
-/// Updates `ADDRESS_SPACE_SCARCE`. Called before a stack of this size is mapped. While all stacks together are within the
-/// smaller limit, it makes no difference, and no system calls.
+/// Updates `ADDRESS_SPACE_SCARCE`. Called before a stack of this size is mapped. While all stacks together are within
+/// the smaller limit, the result would make no difference, and this makes no system call.
 pub(super) fn refresh_limits(size: usize) {
     let all = COUNTS
         .cached_bytes

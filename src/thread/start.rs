@@ -30,7 +30,7 @@ pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
     let is_timer = thread.has_flag(TIMER);
     let self_ref = thread.handle().internal_ref()?;
     let started = registry::add(thread, reaper::tolerated_zombies()).and_then(|zombies| {
-        // Before the stack is allocated, which may be that of one of them.
+        // Before a stack is allocated for the thread, which may be that of a zombie.
         for zombie in zombies.into_iter().flatten() {
             zombie.reap();
         }

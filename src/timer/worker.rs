@@ -42,11 +42,12 @@ use crate::handle::Handle;
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sys::annotate::{happens_after, ignore_accesses, observe_accesses};
+use crate::sys::baseline;
 use crate::sys::futex;
 use crate::sys::libc_hooks::register_exit_hook;
+use crate::sys::libc_state;
 use crate::sys::probe;
 use crate::sys::pthread;
-use crate::sys::thread_state;
 use crate::sys::thread_state::{Stopwatch, ThreadState};
 use crate::sys::tls;
 use crate::thread::object::{HAS_RESULT, TIMER, Thread};
@@ -291,7 +292,7 @@ impl TimerQueue {
             self.schedule_retry();
             let _ = self.ensure_thread();
         }
-        if self.unclean && !self.spawning_replacement && thread_state::can_inherit_scheduling() {
+        if self.unclean && !self.spawning_replacement && baseline::can_inherit_scheduling() {
             const NOT_NULL: *mut c_void = ptr::dangling_mut();
             self.spawning_replacement = pthread::start_detached(worker_main, NOT_NULL).is_ok();
         }
@@ -313,7 +314,7 @@ impl TimerQueue {
     /// Ensures that a new worker is starting. It becomes the leader if there is none, and otherwise a follower.
     fn ensure_thread(&mut self) -> Result<()> {
         if !self.spawning {
-            thread_state::record_baseline();
+            baseline::record_baseline();
             pthread::start_detached(worker_main, ptr::null_mut())?;
             self.spawning = true;
         }
@@ -404,7 +405,7 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
         happens_after(thread);
     });
     let function = thread.function_address();
-    thread_state::clear_errno();
+    libc_state::clear_errno();
     let stopwatch = if state.is_trusted(function) { Stopwatch::unmeasured() } else { Stopwatch::start() };
     // SAFETY: the creator of the timer guarantees that the function may be called with the argument.
     let result = observe_accesses(|| unsafe { thread.run_override_or_target() });
@@ -413,7 +414,7 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
         // The function forked, and this is the child: the thread is the main thread there.
         return;
     }
-    thread_state::restore_libc_state();
+    libc_state::restore_libc_state();
     catch_panic(|| thread.set_result(result));
     // A cancellation that arrived too late for this function must not end the next one. So it ends this thread here, as
     // if the function had called pthread_exit().
@@ -431,7 +432,7 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
         reset_identity();
     }
     if calls_destructors && thread.has_flag(TIMER) {
-        thread_state::restore_libc_state();
+        libc_state::restore_libc_state();
     }
 }
 

@@ -71,7 +71,7 @@ static inline void test_run_in_child_with(const char *file, int line, void (*che
     test_check_int(file, line, "the child's exit status", test_child_status(file, line, pid), 0);
 }
 
-/* Whether a user mode emulator runs this program: /proc then has the system calls of another processor. */
+/* Returns whether a user-mode emulator runs this program: /proc then shows the system calls of another processor. */
 static inline bool is_emulated(void)
 {
     char text[32] = "";

@@ -271,13 +271,13 @@ MUTANTS = {
         "local/table.rs", "        shared.cell_count.fetch_add(1, Ordering::Relaxed);\n", "",
         "shuttle", "local", "no_thread_finds"),
     "local: a value of a closed local is lost when the cells move": (
-        "local/table.rs", "let handle = if is_freed { cell.state.get() } else { key };", "let handle = if is_freed { continue } else { key };",
+        "local/cells.rs", "let handle = if is_freed { cell.state.get() } else { key };", "let handle = if is_freed { continue } else { key };",
         "shuttle", "local", "cells_move"),
     "local: the owner of a table does not look for guests": (
-        "local/table.rs", "let has_guests = self.guests.load(Ordering::Acquire) != 0;", "let has_guests = false;",
+        "sync/biased_mutex.rs", "let has_guests = self.guests.load(Ordering::Acquire) != 0;", "let has_guests = false;",
         "shuttle", "local", "cells_move"),
     "local: a guest of a table does not wait for the owner": (
-        "local/table.rs", "        self.wait_until_owner_is_idle();\n", "",
+        "sync/biased_mutex.rs", "        self.wait_until_owner_is_idle();\n", "",
         "shuttle", "local", "a_replaced_value"),
     "local: a thread closes a local that another one is closing": (
         "local/mod.rs", "if self.shared.has_no_cells() && change(generation, Ordering::AcqRel) {",

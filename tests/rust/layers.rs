@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 12] = [
     &["handle/"],
     &[
         "thread/ident",
+        "thread/name_table",
         "thread/names",
         "thread/stack_cache",
         "thread/object",

@@ -79,9 +79,10 @@ fn all_mutexes(folder: &Path, names: &mut BTreeSet<String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             all_mutexes(&path, names);
-        } else if !path.ends_with("sync/mutex.rs") {
+        } else if !path.ends_with("sync/mutex.rs") && !path.ends_with("sync/biased_mutex.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            for (at, prefix) in text.match_indices("InternalMutex<") {
+            let of_kind = |kind| text.match_indices(kind);
+            for (at, prefix) in of_kind("InternalMutex<").chain(of_kind("BiasedMutex<")) {
                 let data = &text[at + prefix.len()..];
                 let data = &data[..data.find(['>', '<']).unwrap()];
                 names.insert(mutex_name(data, path.to_str().unwrap()));

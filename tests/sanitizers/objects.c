@@ -285,8 +285,8 @@ static void run_scenario(const struct scenario *scenario, bool wrong)
     CHECK_OK(threading_thread_set_daemon(first, 1));
     CHECK_OK(threading_thread_start(first));
     if (wrong) {
-        /* Not when the thread starts, and twice, since a tool may miss a race of two simultaneous accesses, and lose one
-         * of them. */
+        /* Later than the thread's own access, and twice: a tool may miss a race of two simultaneous accesses, and forget
+         * one of them. */
         for (int i = 0; i < 2; i++) {
             CHECK_OK(threading_sleep(0.01));
             write_counter();
