@@ -13,8 +13,9 @@ use crate::dump::snapshot::{self, Entry, Snapshot};
 use crate::dump::{dump, write};
 use crate::error::Result;
 use crate::handle::Handle;
+use crate::lock::condition::Condition;
 use crate::sync::mutex::InternalMutex;
-use crate::sync::wait_note::PROCESS_EXIT;
+use crate::sync::wait_note::{PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
 use crate::sys;
@@ -86,7 +87,7 @@ fn hook() -> Option<(*mut c_void, *mut c_void)> {
     None
 }
 
-/// Wakes the threads that wait without a timeout, so that they park again with the period. A thread that has read the
+/// Wakes the threads whose waits are watched, so that they park again with the period. A thread that has read the
 /// former period and is about to park misses the first wake-up. So this is repeated until all of them were parked, but
 /// not indefinitely, since a thread may be in a signal handler. It is always done twice, because the first time the
 /// caller may not see that such a thread waits.
@@ -101,12 +102,12 @@ fn wake_until_all_are_parked() {
     }
 }
 
-/// Wakes the threads that are parked without a timeout. Returns false if one that may be part of a deadlock waits, but
-/// was not parked.
+/// Wakes the threads that are parked in a watched wait. Returns false if one that may be part of a deadlock waits, but was
+/// not parked.
 fn wake_waiters() -> bool {
     let mut were_parked = true;
     for waiter in waiter::all() {
-        let Some(wait) = waiter.read_wait().filter(|wait| wait.until == Deadline::NEVER) else { continue };
+        let Some(wait) = waiter.read_wait().filter(is_watched) else { continue };
         let was_parked = if wait.object == PROCESS_EXIT {
             registry::wake_shutdowns()
         } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
@@ -121,6 +122,12 @@ fn wake_waiters() -> bool {
         were_parked &= was_parked;
     }
     were_parked
+}
+
+/// Returns whether a wait is watched: it has no deadline, or it is for a condition.
+fn is_watched(wait: &Wait) -> bool {
+    let is_for_condition = || wait.notified || Handle::<Condition>::from_bits(wait.object).check().is_ok();
+    wait.until == Deadline::NEVER || is_for_condition()
 }
 
 /// From now on, the process aborts after the report of a deadlock.
@@ -245,7 +252,7 @@ mod tests {
             let waiter = waiter::current().unwrap();
             waiter.set_state(PARKED);
             with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
-                let mut watch = HangWatch::new();
+                let mut watch = HangWatch::new(Deadline::NEVER);
                 let has_period = Cell::new(false);
                 while !has_period.get() {
                     watch.park(Deadline::NEVER, |until| {

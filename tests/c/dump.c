@@ -959,6 +959,59 @@ static void deadlock_with_main_is_reported(void)
     CHECK(false);
 }
 
+static threading_thread *timed_waiter;
+
+/* The waiter has a timeout, but when it has been notified, it waits for the rlock without one. */
+static void *wait_after_release(void *unused)
+{
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_condition_wait_timeout(condition, 1000), THREADING_OK);
+    return unused;
+}
+
+static void *notify_timed_waiter(void *unused)
+{
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_notify_all(condition), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(timed_waiter), THREADING_OK);
+    return unused;
+}
+
+/* The two waits begin in the same tick of the clock as a rule, and the waiter's thread has the higher identifier: so it
+ * is the one that reports. */
+static void deadlock_with_timed_waiter_is_reported_when(bool is_set_before)
+{
+    objects_new();
+    semaphore = threading_semaphore_new(0);
+    timed_waiter = threading_thread_new(wait_after_release, NULL);
+    CHECK(semaphore != NULL && timed_waiter != NULL);
+    if (is_set_before)
+        CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    start_named("notifier", notify_timed_waiter, NULL);
+    CHECK_STATUS(threading_thread_start(timed_waiter), THREADING_OK);
+    if (!is_set_before) {
+        while (strstr(masked_dump(), "2 of them deadlocked") == NULL)
+            sleep_for(0.001);
+        CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    }
+    wait_until(is_reported, NULL);
+    CHECK_INT(reported.kind, THREADING_HANG_DEADLOCK);
+    sleep_for(0.3);
+    CHECK_INT(report_calls(), 1);
+}
+
+static void deadlock_with_timed_waiter_is_reported(void)
+{
+    deadlock_with_timed_waiter_is_reported_when(true);
+}
+
+static void earlier_deadlock_with_timed_waiter_is_reported(void)
+{
+    deadlock_with_timed_waiter_is_reported_when(false);
+}
+
 static threading_timer *alarm_timer;
 
 /* Records the first report, and ends what the shutdown waits for. */
@@ -1040,6 +1093,8 @@ IN_CHILD(earlier_deadlock_is_reported)
 IN_CHILD(hook_may_wait)
 IN_CHILD(signals_do_not_change_reports)
 IN_CHILD(deadlock_with_main_is_reported)
+IN_CHILD(deadlock_with_timed_waiter_is_reported)
+IN_CHILD(earlier_deadlock_with_timed_waiter_is_reported)
 IN_CHILD(exit_is_reported)
 
 static const struct test_case cases[] = {
@@ -1070,6 +1125,10 @@ static const struct test_case cases[] = {
     {"the hang hook may wait", hook_may_wait_case},
     {"signals neither defer nor repeat the call of the hang hook", signals_do_not_change_reports_case},
     {"the hang hook is called once for a deadlock with the main thread", deadlock_with_main_is_reported_case},
+    {"the hang hook is called once for a deadlock with a notified waiter that had a timeout",
+     deadlock_with_timed_waiter_is_reported_case},
+    {"the hang hook is called for an earlier deadlock with a notified waiter that had a timeout",
+     earlier_deadlock_with_timed_waiter_is_reported_case},
     {"the hang hook is called for a shutdown that waits", exit_is_reported_case},
 };
 
