@@ -15,14 +15,14 @@ use crate::error::Result;
 use crate::handle::Handle;
 use crate::lock::condition::Condition;
 use crate::sync::mutex::InternalMutex;
-use crate::sync::wait_note::{PROCESS_EXIT, Wait};
+use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{calling_thread, memory, pthread, tls};
 use crate::thread::object::Thread;
-use crate::thread::registry;
+use crate::thread::{exit_callbacks, registry};
 use crate::time::Deadline;
 
 /// The hook of the program: the kind of the hang, the report, and the program's argument.
@@ -110,6 +110,8 @@ fn wake_waiters() -> bool {
         let Some(wait) = waiter.read_wait().filter(is_watched) else { continue };
         let was_parked = if wait.object == PROCESS_EXIT {
             registry::wake_shutdowns()
+        } else if wait.object == EXIT_CALLBACKS {
+            exit_callbacks::wake_waiters()
         } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
             // Main and the timers are joined on the same word as a state is awaited.
             thread.wake_joiners() | thread.wake_state_waiters()
