@@ -3299,7 +3299,7 @@ typedef void (*threading_hang_hook)(int kind, const char *report, void *arg);
  *
  * \param fd the file descriptor to which the text is written
  * \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
- *     THREADING_ERR_SYSTEM if the text could not be written, also to a closed pipe, without SIGPIPE
+ *     THREADING_ERR_SYSTEM if the text could not be written, without SIGPIPE or SIGXFSZ
  *
  * \blocks only while a write to the file descriptor blocks
  * \threadsafety any thread, and any signal handler
@@ -3314,10 +3314,12 @@ threading_status threading_dump(int fd);
  *
  * The thread that receives the signal makes the dump, and then calls the handler that the program had
  * installed before, if there is one; the default action is not taken. The process goes on, and no wait
- * ends.
+ * ends, except for system calls of the program if its handler was installed without SA_RESTART. If the
+ * program has installed another handler since, the next call replaces that one.
  *
  * \param signum the signal, for example SIGQUIT
- * \param fd the file descriptor to which dumps are written; -1 restores the former handler
+ * \param fd the file descriptor to which dumps are written; -1 restores the former handler, unless the
+ *     program has installed another one since
  * \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught
  *
  * \blocks never
@@ -3375,7 +3377,7 @@ threading_status threading_set_contention(bool on);
  *
  * The text is a JSON array, in the format of Chrome's trace viewer. The start of a trace ends the former
  * one. The end of a trace, also by the process exit, closes the array, but not the file. A write that
- * fails ends the trace, and the process goes on: it gets no SIGPIPE.
+ * fails ends the trace, and the process goes on: it gets no SIGPIPE or SIGXFSZ.
  *
  * Only waits that begin and end during the trace are written. Calls that do not wait become no slower. A
  * child of fork has no trace until it starts one.

@@ -42,7 +42,7 @@ use crate::time::Timeout;
 ///
 /// \param fd the file descriptor to which the text is written
 /// \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
-///     THREADING_ERR_SYSTEM if the text could not be written, also to a closed pipe, without SIGPIPE
+///     THREADING_ERR_SYSTEM if the text could not be written, without SIGPIPE or SIGXFSZ
 ///
 /// \blocks only while a write to the file descriptor blocks
 /// \threadsafety any thread, and any signal handler
@@ -58,10 +58,12 @@ pub extern "C" fn threading_dump(fd: c_int) -> threading_status {
 ///
 /// The thread that receives the signal makes the dump, and then calls the handler that the program had
 /// installed before, if there is one; the default action is not taken. The process goes on, and no wait
-/// ends.
+/// ends, except for system calls of the program if its handler was installed without SA_RESTART. If the
+/// program has installed another handler since, the next call replaces that one.
 ///
 /// \param signum the signal, for example SIGQUIT
-/// \param fd the file descriptor to which dumps are written; -1 restores the former handler
+/// \param fd the file descriptor to which dumps are written; -1 restores the former handler, unless the
+///     program has installed another one since
 /// \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught
 ///
 /// \blocks never
@@ -156,7 +158,7 @@ pub extern "C" fn threading_set_contention(on: bool) -> threading_status {
 ///
 /// The text is a JSON array, in the format of Chrome's trace viewer. The start of a trace ends the former
 /// one. The end of a trace, also by the process exit, closes the array, but not the file. A write that
-/// fails ends the trace, and the process goes on: it gets no SIGPIPE.
+/// fails ends the trace, and the process goes on: it gets no SIGPIPE or SIGXFSZ.
 ///
 /// Only waits that begin and end during the trace are written. Calls that do not wait become no slower. A
 /// child of fork has no trace until it starts one.

@@ -4,7 +4,9 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <setjmp.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 /* ------------------------------------------------------------------------------------------------ the text */
@@ -535,6 +537,14 @@ static void errors(void)
     CHECK_INT(close(ends[0]), 0);
     CHECK_STATUS(threading_dump(ends[1]), THREADING_ERR_SYSTEM);
     CHECK_INT(close(ends[1]), 0);
+    /* Neither does a file of the size to which the process limits its files. */
+    struct rlimit no_file, former;
+    CHECK_INT(getrlimit(RLIMIT_FSIZE, &former), 0);
+    no_file = (struct rlimit){.rlim_cur = 0, .rlim_max = former.rlim_max};
+    fd = open(".", O_TMPFILE | O_WRONLY, 0600);
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &no_file), 0);
+    CHECK(fd < 0 || threading_dump(fd) == THREADING_ERR_SYSTEM);
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &former), 0);
     CHECK_STATUS(threading_dump_on_signal(0, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(SIGKILL, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(1000, 2), THREADING_ERR_VALUE);
@@ -690,6 +700,78 @@ static void signal_during_restore(void)
         CHECK_INT(sigaction(SIGUSR1, NULL, &installed), 0);
         CHECK(i == 1 ? installed.sa_sigaction == count_former_with_info
                      : installed.sa_handler == formers[i]->sa_handler);
+        CHECK_INT(close(fd), 0);
+    }
+}
+
+static sigjmp_buf before_signal;
+
+static void leave_handler(int signal)
+{
+    (void)signal;
+    atomic_fetch_add(&former_calls, 1);
+    siglongjmp(before_signal, 1);
+}
+
+static void former_flags(void)
+{
+    struct sigaction unblocked = {.sa_handler = leave_handler, .sa_flags = SA_NODEFER};
+    struct sigaction interrupts = {.sa_handler = count_former};
+    int fd = text_file(), ends[2];
+    CHECK_INT(sigaction(SIGUSR1, &unblocked, NULL), 0);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+    for (volatile int signals = 0; signals < 2; signals++) {
+        if (sigsetjmp(before_signal, 0) == 0)
+            CHECK_INT(raise(SIGUSR1), 0);
+    }
+    CHECK_INT(atomic_load(&former_calls), 2);
+    /* Without SA_RESTART, the signal ends a read. */
+    CHECK_INT(sigaction(SIGALRM, &interrupts, NULL), 0);
+    CHECK_STATUS(threading_dump_on_signal(SIGALRM, fd), THREADING_OK);
+    CHECK_INT(pipe(ends), 0);
+    CHECK_INT(alarm(1), 0);
+    CHECK_INT(read(ends[0], &(char){0}, 1), -1);
+    CHECK_INT(errno, EINTR);
+    CHECK_INT(atomic_load(&former_calls), 3);
+}
+
+static struct sigaction replaced_action;
+
+/* A handler of the program that calls the one that it has replaced. */
+static void call_replaced(int signal, siginfo_t *info, void *context)
+{
+    atomic_fetch_add(&former_calls, 10);
+    replaced_action.sa_sigaction(signal, info, context);
+}
+
+static void replaced_handler(void)
+{
+    const char *const dump = "threading: process #, 1 thread\n\"MainThread\" #  makes this dump\n";
+    struct sigaction plain = {.sa_handler = count_former};
+    struct sigaction with_info = {.sa_sigaction = count_former_with_info, .sa_flags = SA_SIGINFO};
+    struct sigaction chained = {.sa_sigaction = call_replaced, .sa_flags = SA_SIGINFO}, found;
+    for (int rounds = 0; rounds < 10; rounds++) {
+        int fd = text_file();
+        atomic_store(&former_calls, 0);
+        CHECK_INT(sigaction(SIGUSR1, &plain, NULL), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(sigaction(SIGUSR1, &with_info, NULL), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(raise(SIGUSR1), 0);
+        CHECK_INT(atomic_load(&former_calls), 1);
+        CHECK_STR(read_masked(fd), dump);
+        CHECK_INT(ftruncate(fd, 0), 0);
+        CHECK_INT(lseek(fd, 0, SEEK_SET), 0);
+        CHECK_INT(sigaction(SIGUSR1, &chained, &replaced_action), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(raise(SIGUSR1), 0);
+        CHECK_INT(atomic_load(&former_calls), 12);
+        CHECK_STR(read_masked(fd), dump);
+        /* The program's new handler stays. */
+        CHECK_INT(sigaction(SIGUSR1, &plain, NULL), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -1), THREADING_OK);
+        CHECK_INT(sigaction(SIGUSR1, NULL, &found), 0);
+        CHECK(found.sa_handler == count_former);
         CHECK_INT(close(fd), 0);
     }
 }
@@ -1085,6 +1167,8 @@ IN_CHILD(owners)
 IN_CHILD(contention)
 IN_CHILD(on_a_signal)
 IN_CHILD(signal_during_restore)
+IN_CHILD(former_flags)
+IN_CHILD(replaced_handler)
 IN_CHILD(on_a_small_stack)
 IN_CHILD(not_cancelled)
 IN_CHILD(beside_load)
@@ -1117,6 +1201,8 @@ static const struct test_case cases[] = {
     {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a signal that arrives while the former handler is restored is passed to it", signal_during_restore_case},
+    {"the former handler gets signals with the flags that it has asked for", former_flags_case},
+    {"a handler that has replaced that of the library can be replaced again", replaced_handler_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
     {"a dump is not a cancellation point", not_cancelled_case},
     {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},
