@@ -447,6 +447,38 @@ static void dump_in_join(int signal)
     _exit(0);
 }
 
+static void *observe_main_after_shutdown(void *unused)
+{
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    const char *dump;
+    const char *const others = "\n    owns lock \"accounts\" (1 waiter)\n"
+                               "\"daemon\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+                               "\"observer\" #  makes this dump\n";
+    while (strstr(dump = masked_dump(), others) == NULL)
+        sleep_for(0.001);
+    const char *const main_line = "threading: process #, 3 threads\n\"MainThread\" #  running outside this library";
+    CHECK(strncmp(dump, main_line, strlen(main_line)) == 0);
+    _exit(0);
+    return unused;
+}
+
+/* For its joiners, main has ended then, but it goes on. */
+static void after_shutdown(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    threading_thread *daemon = threading_thread_new(acquire_lock, accounts);
+    CHECK(daemon != NULL);
+    CHECK_STATUS(threading_thread_set_name(daemon, "daemon"), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_daemon(daemon, true), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(daemon), THREADING_OK);
+    start_observer(observe_main_after_shutdown);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    for (;;)
+        pause();
+}
+
 static void join_and_shutdown(void)
 {
     CHECK(signal(SIGUSR1, dump_in_join) != SIG_ERR);
@@ -702,6 +734,47 @@ static void signal_during_restore(void)
                      : installed.sa_handler == formers[i]->sa_handler);
         CHECK_INT(close(fd), 0);
     }
+}
+
+/* A thread that has caused a fault repeats it after the handler: the default action must end the process. */
+static void cause_fault(void)
+{
+    const struct rlimit no_core = {0};
+    CHECK_INT(setrlimit(RLIMIT_CORE, &no_core), 0);
+    CHECK_INT(signal(SIGSEGV, SIG_DFL) == SIG_ERR, 0); /* a sanitizer may have a handler */
+    CHECK_STATUS(threading_dump_on_signal(SIGSEGV, STDOUT_FILENO), THREADING_OK);
+    void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    *(volatile char *)page = 1;
+}
+
+static void after_a_fault(void)
+{
+    int ends[2], status;
+    char text[TEXT_SIZE], masked[TEXT_SIZE];
+    size_t length = 0;
+    ssize_t part;
+    CHECK_INT(pipe(ends), 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_INT(dup2(ends[1], STDOUT_FILENO), STDOUT_FILENO);
+        cause_fault();
+    }
+    CHECK_INT(close(ends[1]), 0);
+    while (length < sizeof text - 1 && (part = read(ends[0], text + length, sizeof text - 1 - length)) > 0)
+        length += (size_t)part;
+    text[length] = '\0';
+    CHECK_INT(close(ends[0]), 0);
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    mask(text, masked);
+    CHECK_STR(masked, "threading: process #, 1 thread\n\"MainThread\" #  makes this dump\n");
+    /* A signal that another process or the program sends ends nothing. */
+    int fd = text_file();
+    CHECK_STATUS(threading_dump_on_signal(SIGSEGV, fd), THREADING_OK);
+    CHECK_INT(raise(SIGSEGV), 0);
+    CHECK_INT(raise(SIGSEGV), 0);
 }
 
 static sigjmp_buf before_signal;
@@ -1041,6 +1114,17 @@ static void deadlock_with_main_is_reported(void)
     CHECK(false);
 }
 
+static void deadlock_is_reported_without_memory(void)
+{
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    start_deadlock();
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+    const struct rlimit limit = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+    CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+    check_reported_once();
+}
+
 static threading_thread *timed_waiter;
 
 /* The waiter has a timeout, but when it has been notified, it waits for the rlock without one. */
@@ -1146,6 +1230,7 @@ IN_CHILD(condition_and_join)
 IN_CHILD(freed_condition)
 IN_CHILD(lock_and_shutdown)
 IN_CHILD(join_and_shutdown)
+IN_CHILD(after_shutdown)
 
 static void after_a_fork_case(void)
 {
@@ -1167,6 +1252,7 @@ IN_CHILD(owners)
 IN_CHILD(contention)
 IN_CHILD(on_a_signal)
 IN_CHILD(signal_during_restore)
+IN_CHILD(after_a_fault)
 IN_CHILD(former_flags)
 IN_CHILD(replaced_handler)
 IN_CHILD(on_a_small_stack)
@@ -1174,6 +1260,7 @@ IN_CHILD(not_cancelled)
 IN_CHILD(beside_load)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
+IN_CHILD(deadlock_is_reported_without_memory)
 IN_CHILD(hook_may_wait)
 IN_CHILD(signals_do_not_change_reports)
 IN_CHILD(deadlock_with_main_is_reported)
@@ -1192,6 +1279,7 @@ static const struct test_case cases[] = {
     {"a notified waiter waits for the lock of a freed condition", freed_condition_case},
     {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
     {"a thread that joins main in a shutdown is not deadlocked", join_and_shutdown_case},
+    {"a dump shows the main thread after a shutdown, and what it owns", after_shutdown_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
     {"a child of fork that another thread than main has forked shows its own main thread",
      after_a_fork_by_another_thread_case},
@@ -1201,6 +1289,7 @@ static const struct test_case cases[] = {
     {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a signal that arrives while the former handler is restored is passed to it", signal_during_restore_case},
+    {"after a dump on a fault, the default action follows", after_a_fault_case},
     {"the former handler gets signals with the flags that it has asked for", former_flags_case},
     {"a handler that has replaced that of the library can be replaced again", replaced_handler_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
@@ -1208,6 +1297,7 @@ static const struct test_case cases[] = {
     {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
+    {"the hang hook is called if there is no memory for a long report", deadlock_is_reported_without_memory_case},
     {"the hang hook may wait", hook_may_wait_case},
     {"signals neither defer nor repeat the call of the hang hook", signals_do_not_change_reports_case},
     {"the hang hook is called once for a deadlock with the main thread", deadlock_with_main_is_reported_case},
