@@ -103,7 +103,7 @@ pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
 
 /// Returns whether the handler is one of this library's.
 fn is_own(action: &libc::sigaction) -> bool {
-    let mut own = CALL_PLAIN.iter().chain(&CALL_WITH_INFO).chain(&[dump_only as Handler]);
+    let mut own = CALL_PLAIN.iter().chain(&CALL_WITH_INFO).chain(&[dump_without_former as Handler]);
     own.any(|&own| address(own) == action.sa_sigaction)
 }
 
@@ -122,7 +122,7 @@ fn flags_for(former: &libc::sigaction) -> c_int {
 /// Returns the handler that replaces `former`, and stores the address of that.
 fn handler_for(index: usize, former: &libc::sigaction) -> Handler {
     let (stored, handlers) = match former.sa_sigaction {
-        libc::SIG_DFL | libc::SIG_IGN => return dump_only,
+        libc::SIG_DFL | libc::SIG_IGN => return dump_without_former,
         _ if former.sa_flags & libc::SA_SIGINFO != 0 => (&WITH_INFO, CALL_WITH_INFO),
         _ => (&PLAIN, CALL_PLAIN),
     };
@@ -142,7 +142,7 @@ fn address(handler: Handler) -> usize {
 
 /// Writes a dump to the file of the signal. The signal has none if the handler was removed after the thread had received
 /// the signal.
-extern "C" fn dump_only(signal: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+fn dump_to_file(signal: c_int) {
     happens_after(&FORMER);
     let fd = FILES[signal as usize].load(Ordering::Acquire);
     if fd != NONE {
@@ -150,8 +150,19 @@ extern "C" fn dump_only(signal: c_int, _: *mut libc::siginfo_t, _: *mut c_void) 
     }
 }
 
-extern "C" fn call_plain<const SET: usize>(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    dump_if_last(SET, signal, info, context);
+extern "C" fn dump_without_former(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    dump_to_file(signal);
+    // SAFETY: the system passes valid information.
+    let is_raised_by_system = unsafe { (*info).si_code } > 0;
+    if is_raised_by_system && matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL) {
+        // The thread is about to execute the faulting instruction again, and would do so without end.
+        // SAFETY: all zeros are the default action.
+        unsafe { sys::sigaction(signal, &core::mem::zeroed(), core::ptr::null_mut()) };
+    }
+}
+
+extern "C" fn call_plain<const SET: usize>(signal: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
+    dump_if_last(SET, signal);
     let former = PLAIN[SET][signal as usize].load(Ordering::Acquire);
     // SAFETY: the program had installed this handler for this signal, without `SA_SIGINFO`. Stored before the library's
     // handler was installed.
@@ -164,7 +175,7 @@ extern "C" fn call_with_info<const SET: usize>(
     info: *mut libc::siginfo_t,
     context: *mut c_void,
 ) {
-    dump_if_last(SET, signal, info, context);
+    dump_if_last(SET, signal);
     let former = WITH_INFO[SET][signal as usize].load(Ordering::Acquire);
     // SAFETY: as in `call_plain`, with `SA_SIGINFO`.
     let former = unsafe { core::mem::transmute::<usize, Handler>(former) };
@@ -172,8 +183,8 @@ extern "C" fn call_with_info<const SET: usize>(
 }
 
 /// Makes a dump, unless a handler of a later set does so.
-fn dump_if_last(set: usize, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+fn dump_if_last(set: usize, signal: c_int) {
     if LAST_SET[signal as usize].load(Ordering::Acquire) == set {
-        dump_only(signal, info, context);
+        dump_to_file(signal);
     }
 }
