@@ -52,6 +52,8 @@ static ABORTS: AtomicBool = AtomicBool::new(false);
 const STDERR: c_int = 2;
 /// The size of the buffer for the report that a hook gets. A longer report is cut.
 const REPORT_SIZE: usize = 256 * 1024;
+/// The same if there is no memory: the buffer is then on the stack.
+const SMALL_REPORT_SIZE: usize = 1024;
 
 /// Sets the hook, and the period in nanoseconds after which a hang is reported; 0 turns reports off.
 pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void) {
@@ -192,23 +194,32 @@ fn report(kind: c_int) {
 fn report_by_hook(kind: c_int) {
     let Some((hook, arg)) = hook() else { return };
     happens_after(&HOOK);
-    let buffer = if hook.is_null() { None } else { memory::map(0, REPORT_SIZE) };
-    let Some(buffer) = buffer else {
+    if hook.is_null() {
         let _: Result<()> = dump(STDERR);
         return;
-    };
-    // SAFETY: mapped above.
-    let text = unsafe { core::slice::from_raw_parts_mut(buffer as *mut u8, REPORT_SIZE) };
+    }
+    // SAFETY: `set_hook` stored a hook.
+    let hook = unsafe { core::mem::transmute::<*mut c_void, HangHook>(hook) };
+    match memory::map(0, REPORT_SIZE) {
+        Some(buffer) => {
+            // SAFETY: mapped above.
+            let text = unsafe { core::slice::from_raw_parts_mut(buffer as *mut u8, REPORT_SIZE) };
+            call_hook(hook, kind, text, arg);
+            // SAFETY: mapped above.
+            unsafe { memory::unmap(buffer, REPORT_SIZE) };
+        }
+        None => call_hook(hook, kind, &mut [0; SMALL_REPORT_SIZE], arg),
+    }
+}
+
+/// Writes a dump to the buffer, and calls the hook with it.
+fn call_hook(hook: HangHook, kind: c_int, text: &mut [u8], arg: *mut c_void) {
     let snapshot = Snapshot::take();
     write(&mut Lines::new(Output::Buffer(text, 0)), &snapshot);
     drop(snapshot);
-    // SAFETY: `set_hook` stored a hook.
-    let hook = unsafe { core::mem::transmute::<*mut c_void, HangHook>(hook) };
     // SAFETY: the program promises that the hook may be called with the argument. The text ends with NUL.
-    let call = || unsafe { hook(kind, buffer as *const c_char, arg) };
+    let call = || unsafe { hook(kind, text.as_ptr().cast(), arg) };
     abort_on_unwind(|| Waiter::with_other_record(|| pthread::call_user(call)));
-    // SAFETY: mapped above.
-    unsafe { memory::unmap(buffer, REPORT_SIZE) };
 }
 
 /// Runs the hook. If it unwinds, aborts the process, because unwinding must not pass through the wait of the calling

@@ -48,7 +48,8 @@ fn apply_word(word: &[u8]) -> Option<()> {
     match (name, value) {
         (b"signal", Some(signal)) => on_signal::dump_on_signal(signal_number(signal)?, STDERR).ok(),
         (b"hang", Some(seconds)) => {
-            hang::set_hook(nanoseconds(seconds)?, None, core::ptr::null_mut());
+            // 0 would turn reports off.
+            hang::set_hook(nanoseconds(seconds)?.max(1), None, core::ptr::null_mut());
             Some(())
         }
         (b"contention", None) => {
