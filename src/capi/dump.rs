@@ -42,7 +42,7 @@ use crate::time::Timeout;
 ///
 /// \param fd the file descriptor to which the text is written
 /// \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
-///     THREADING_ERR_SYSTEM if the text could not be written, also to a closed pipe, without SIGPIPE
+///     THREADING_ERR_SYSTEM if the text could not be written, without SIGPIPE or SIGXFSZ
 ///
 /// \blocks only while a write to the file descriptor blocks
 /// \threadsafety any thread, and any signal handler
@@ -57,11 +57,14 @@ pub extern "C" fn threading_dump(fd: c_int) -> threading_status {
 /// Installs a signal handler that makes a dump, as Java has for SIGQUIT.
 ///
 /// The thread that receives the signal makes the dump, and then calls the handler that the program had
-/// installed before, if there is one; the default action is not taken. The process goes on, and no wait
-/// ends.
+/// installed before, if there is one; the default action is not taken, except after a fault, such as an
+/// access to memory that is not mapped. The process goes on, and no wait ends, except for system calls of
+/// the program if its handler was installed without SA_RESTART. If the program has installed another
+/// handler since, the next call replaces that one.
 ///
 /// \param signum the signal, for example SIGQUIT
-/// \param fd the file descriptor to which dumps are written; -1 restores the former handler
+/// \param fd the file descriptor to which dumps are written; -1 restores the former handler, unless the
+///     program has installed another one since
 /// \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught
 ///
 /// \blocks never
@@ -86,7 +89,8 @@ pub const THREADING_HANG_EXIT: c_int = 2;
 /// process immediately. If it is left by pthread_exit() or by an exception, the process is aborted.
 ///
 /// \param kind THREADING_HANG_DEADLOCK or THREADING_HANG_EXIT
-/// \param report a dump, of at most 256 KiB, valid during the call
+/// \param report a dump, of at most 256 KiB, or of at most 1 KiB if memory is exhausted; valid during the
+///     call
 /// \param arg the argument that was passed to threading_set_hang_hook()
 ///
 /// \since 0.1.0
@@ -107,7 +111,8 @@ pub type threading_hang_hook =
 /// \param arg its last argument
 /// \return THREADING_OK; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
-/// \blocks never
+/// \blocks for some milliseconds, until all threads that wait check with the new period; for about 0.1
+///     seconds if such a thread runs a signal handler
 /// \threadsafety any thread
 /// \python none
 /// \since 0.1.0
@@ -156,7 +161,7 @@ pub extern "C" fn threading_set_contention(on: bool) -> threading_status {
 ///
 /// The text is a JSON array, in the format of Chrome's trace viewer. The start of a trace ends the former
 /// one. The end of a trace, also by the process exit, closes the array, but not the file. A write that
-/// fails ends the trace, and the process goes on: it gets no SIGPIPE.
+/// fails ends the trace, and the process goes on: it gets no SIGPIPE or SIGXFSZ.
 ///
 /// Only waits that begin and end during the trace are written. Calls that do not wait become no slower. A
 /// child of fork has no trace until it starts one.

@@ -8,6 +8,7 @@
 //! | for the lock of a condition, after a notify | the owner of the lock |
 //! | for the end of a thread | that thread, unless it has ended |
 //! | in the process exit | each thread that the exit waits for |
+//! | in an exit or a shutdown, for the functions that another thread calls | that thread |
 //!
 //! All other waits have no edge: any thread may set an event, release a semaphore, arrive at a barrier or notify a
 //! condition. A waiter that has been granted its lock, or has been woken to acquire it, has no edge, although it has
@@ -42,8 +43,9 @@ use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
 use crate::lock::rlock::RLock;
-use crate::sync::wait_note::{PROCESS_EXIT, Wait};
+use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sys::atomic::{Ordering, fence};
+use crate::thread::exit_callbacks;
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
 use crate::thread::object::{DONE, TERMINATED, Thread};
 use crate::thread::registry;
@@ -139,6 +141,9 @@ fn is_awaited(entry: Entry) -> bool {
 
 /// Returns the identifier of the one thread for which this wait, which is not that of an exit, waits.
 fn blocking_thread(wait: &Wait) -> Option<u64> {
+    if wait.object == EXIT_CALLBACKS {
+        return Some(exit_callbacks::runner()).filter(|&ident| ident != 0 && wait.until == Deadline::NEVER);
+    }
     if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
         let is_over = matches!(thread.state(), TERMINATED | DONE);
         return (wait.until == Deadline::NEVER && !is_over).then(|| thread.ident());

@@ -13,15 +13,16 @@ use crate::dump::snapshot::{self, Entry, Snapshot};
 use crate::dump::{dump, write};
 use crate::error::Result;
 use crate::handle::Handle;
+use crate::lock::condition::Condition;
 use crate::sync::mutex::InternalMutex;
-use crate::sync::wait_note::PROCESS_EXIT;
+use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{calling_thread, memory, pthread, tls};
 use crate::thread::object::Thread;
-use crate::thread::registry;
+use crate::thread::{exit_callbacks, registry};
 use crate::time::Deadline;
 
 /// The hook of the program: the kind of the hang, the report, and the program's argument.
@@ -51,6 +52,8 @@ static ABORTS: AtomicBool = AtomicBool::new(false);
 const STDERR: c_int = 2;
 /// The size of the buffer for the report that a hook gets. A longer report is cut.
 const REPORT_SIZE: usize = 256 * 1024;
+/// The same if there is no memory: the buffer is then on the stack.
+const SMALL_REPORT_SIZE: usize = 1024;
 
 /// Sets the hook, and the period in nanoseconds after which a hang is reported; 0 turns reports off.
 pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void) {
@@ -86,7 +89,7 @@ fn hook() -> Option<(*mut c_void, *mut c_void)> {
     None
 }
 
-/// Wakes the threads that wait without a timeout, so that they park again with the period. A thread that has read the
+/// Wakes the threads whose waits are watched, so that they park again with the period. A thread that has read the
 /// former period and is about to park misses the first wake-up. So this is repeated until all of them were parked, but
 /// not indefinitely, since a thread may be in a signal handler. It is always done twice, because the first time the
 /// caller may not see that such a thread waits.
@@ -101,14 +104,16 @@ fn wake_until_all_are_parked() {
     }
 }
 
-/// Wakes the threads that are parked without a timeout. Returns false if one that may be part of a deadlock waits, but
-/// was not parked.
+/// Wakes the threads that are parked in a watched wait. Returns false if one that may be part of a deadlock waits, but was
+/// not parked.
 fn wake_waiters() -> bool {
     let mut were_parked = true;
     for waiter in waiter::all() {
-        let Some(wait) = waiter.read_wait().filter(|wait| wait.until == Deadline::NEVER) else { continue };
+        let Some(wait) = waiter.read_wait().filter(is_watched) else { continue };
         let was_parked = if wait.object == PROCESS_EXIT {
             registry::wake_shutdowns()
+        } else if wait.object == EXIT_CALLBACKS {
+            exit_callbacks::wake_waiters()
         } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
             // Main and the timers are joined on the same word as a state is awaited.
             thread.wake_joiners() | thread.wake_state_waiters()
@@ -121,6 +126,12 @@ fn wake_waiters() -> bool {
         were_parked &= was_parked;
     }
     were_parked
+}
+
+/// Returns whether a wait is watched: it has no deadline, or it is for a condition.
+fn is_watched(wait: &Wait) -> bool {
+    let is_for_condition = || wait.notified || Handle::<Condition>::from_bits(wait.object).check().is_ok();
+    wait.until == Deadline::NEVER || is_for_condition()
 }
 
 /// From now on, the process aborts after the report of a deadlock.
@@ -183,23 +194,32 @@ fn report(kind: c_int) {
 fn report_by_hook(kind: c_int) {
     let Some((hook, arg)) = hook() else { return };
     happens_after(&HOOK);
-    let buffer = if hook.is_null() { None } else { memory::map(0, REPORT_SIZE) };
-    let Some(buffer) = buffer else {
+    if hook.is_null() {
         let _: Result<()> = dump(STDERR);
         return;
-    };
-    // SAFETY: mapped above.
-    let text = unsafe { core::slice::from_raw_parts_mut(buffer as *mut u8, REPORT_SIZE) };
+    }
+    // SAFETY: `set_hook` stored a hook.
+    let hook = unsafe { core::mem::transmute::<*mut c_void, HangHook>(hook) };
+    match memory::map(0, REPORT_SIZE) {
+        Some(buffer) => {
+            // SAFETY: mapped above.
+            let text = unsafe { core::slice::from_raw_parts_mut(buffer as *mut u8, REPORT_SIZE) };
+            call_hook(hook, kind, text, arg);
+            // SAFETY: mapped above.
+            unsafe { memory::unmap(buffer, REPORT_SIZE) };
+        }
+        None => call_hook(hook, kind, &mut [0; SMALL_REPORT_SIZE], arg),
+    }
+}
+
+/// Writes a dump to the buffer, and calls the hook with it.
+fn call_hook(hook: HangHook, kind: c_int, text: &mut [u8], arg: *mut c_void) {
     let snapshot = Snapshot::take();
     write(&mut Lines::new(Output::Buffer(text, 0)), &snapshot);
     drop(snapshot);
-    // SAFETY: `set_hook` stored a hook.
-    let hook = unsafe { core::mem::transmute::<*mut c_void, HangHook>(hook) };
     // SAFETY: the program promises that the hook may be called with the argument. The text ends with NUL.
-    let call = || unsafe { hook(kind, buffer as *const c_char, arg) };
+    let call = || unsafe { hook(kind, text.as_ptr().cast(), arg) };
     abort_on_unwind(|| Waiter::with_other_record(|| pthread::call_user(call)));
-    // SAFETY: mapped above.
-    unsafe { memory::unmap(buffer, REPORT_SIZE) };
 }
 
 /// Runs the hook. If it unwinds, aborts the process, because unwinding must not pass through the wait of the calling
@@ -245,7 +265,7 @@ mod tests {
             let waiter = waiter::current().unwrap();
             waiter.set_state(PARKED);
             with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
-                let mut watch = HangWatch::new();
+                let mut watch = HangWatch::new(Deadline::NEVER);
                 let has_period = Cell::new(false);
                 while !has_period.get() {
                     watch.park(Deadline::NEVER, |until| {

@@ -45,6 +45,7 @@ use crate::sync::fork_epoch::EPOCH;
 use crate::sync::mutex::{InternalMutex, STATE_BITS};
 use crate::sync::wait_note::{COUNT_MASK, EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, UNTIMED, WAITING};
 use crate::sync::waiter::{CHUNK_SIZE, CHUNKS, INHERITED, PARKED, QUEUED, SPINNING, WaitNote, Waiter};
+use crate::thread::exit_callbacks::RUNNER;
 use crate::thread::ident::{FIRST_CHILD_IDENT, FIRST_OWNER_TAG, FORKING_THREAD_IDENT, OWNER_SHIFT};
 use crate::thread::name_table::Node;
 use crate::thread::names::{EXPOSED, NameList};
@@ -114,6 +115,7 @@ layout! {
         registry = REGISTRY;
         contention_is_on = IS_ON;
         contention_since = SINCE;
+        exit_callbacks_runner = RUNNER;
     }
     values {
         block_size = BLOCK_SIZE;

@@ -41,7 +41,7 @@ pub(crate) fn dump(file: c_int) -> Result<()> {
     if file < 0 {
         return Err(Error::Descriptor);
     }
-    fd::without_sigpipe(|| {
+    fd::without_signals(|| {
         let mut lines = Lines::new(Output::File(file));
         let snapshot = Snapshot::take();
         write(&mut lines, &snapshot);

@@ -232,8 +232,11 @@ fn ident_of(waiter: &Waiter, wait: &Wait) -> u64 {
 /// Returns the main thread's object, whether main is alive or in the process exit. In a child of fork, the main thread
 /// of the parent may have an object, too.
 pub(super) fn main_thread() -> Option<&'static Thread> {
-    let is_main = |thread: &&Thread| thread.has_flag(MAIN) && thread.ident() == registry::main_ident();
-    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(is_main)
+    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(|thread| is_main(thread))
+}
+
+fn is_main(thread: &Thread) -> bool {
+    thread.has_flag(MAIN) && thread.ident() == registry::main_ident()
 }
 
 /// Returns the entry of the main thread if it has no object, which is created when the program first needs it.
@@ -250,13 +253,15 @@ pub(super) fn for_each_live_thread(mut f: impl FnMut(u64, Option<&'static Thread
     live_threads().for_each(|thread| f(thread.ident(), Some(thread)));
 }
 
-/// The live threads: those that have been started and have not ended. Of timers, those whose function runs.
+/// The live threads: those that have been started and have not ended. Of timers, those whose function runs. Main is always
+/// one of them: for its joiners, it has ended when a process exit or a shutdown begins to wait, but it runs on.
 fn live_threads() -> impl Iterator<Item = &'static Thread> {
     let threads = Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread);
     threads.filter(|thread| {
-        !matches!(thread.state(), NOT_STARTED | TERMINATED | DONE)
-            && thread.ident() != 0
-            && (!thread.has_flag(TIMER) || thread.native_id() != 0)
+        is_main(thread)
+            || !matches!(thread.state(), NOT_STARTED | TERMINATED | DONE)
+                && thread.ident() != 0
+                && (!thread.has_flag(TIMER) || thread.native_id() != 0)
     })
 }
 

@@ -31,8 +31,8 @@ pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
             let mut buffer = [0; naming::MAX_REPORTED_NAME];
             let name = naming::copy_unlocked(thread, &mut buffer);
             // The slot may have been reused during the copy.
-            match entry.live_thread() {
-                Some(_) => drop(lines.name(name)),
+            match name.filter(|_| entry.live_thread().is_some()) {
+                Some(name) => drop(lines.name(name)),
                 None => drop(lines.text(say::IDENT_THREAD).number(entry.ident)),
             }
         }

@@ -191,7 +191,7 @@ impl Events {
             let mut buffer = [0; MAX_REPORTED_NAME];
             let name = naming::copy_unlocked(thread, &mut buffer);
             // The slot may have been reused during the copy.
-            if thread.ident() == ident {
+            if let Some(name) = name.filter(|_| thread.ident() == ident) {
                 self.text.escaped(name);
                 return;
             }

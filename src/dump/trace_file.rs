@@ -31,15 +31,15 @@ const SESSION_ONE: u64 = 1 << 34;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static STATE: AtomicU64 = AtomicU64::new(0);
-/// The file, -1 if there is none. This and the next two are changed only while `CHANGING`.
+/// The file, -1 if there is none. This and the next three are changed only while `CHANGING`.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FILE: AtomicI32 = AtomicI32::new(-1);
-/// Whether the library has opened the file.
+/// Whether the library has opened the file, and what identifies it then. A program that closes all its descriptors, as
+/// daemons do, closes that of the trace, too, and may give its number to another file.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static IS_OWN_FILE: AtomicBool = AtomicBool::new(false);
-/// Whether a write may raise SIGPIPE.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static IS_STREAM: AtomicBool = AtomicBool::new(false);
+static OWN_FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 /// The number of arrows.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ARROWS: AtomicU32 = AtomicU32::new(0);
@@ -85,7 +85,8 @@ pub(super) fn change(
             // Perfetto accepts an array without an end, too.
             let _ = write(former, b"\n]\n");
         }
-        if IS_OWN_FILE.swap(false, Ordering::Relaxed) {
+        let is_open = is_still(former);
+        if IS_OWN_FILE.swap(false, Ordering::Relaxed) && is_open {
             fd::close(former);
         }
     }
@@ -120,7 +121,11 @@ fn wait_until(deadline: Deadline, is_done: impl Fn() -> bool) -> Result<()> {
 
 /// Writes the beginning of the array, with the name of the process.
 fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
-    IS_STREAM.store(!fd::can_seek(file), Ordering::Relaxed);
+    if is_own {
+        let (device, number) = fd::identity(file).ok_or(Error::System)?;
+        OWN_FILE[0].store(device, Ordering::Relaxed);
+        OWN_FILE[1].store(number, Ordering::Relaxed);
+    }
     let mut name = [0; 32];
     let length = fd::read_beginning(c"/proc/self/comm", &mut name);
     let name = name[..length].strip_suffix(b"\n").unwrap_or(&name[..length]);
@@ -139,12 +144,18 @@ fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
     written
 }
 
+/// Writes to the file of the trace. Fails if the library has opened that file, and the program has closed it.
 fn write(file: c_int, bytes: &[u8]) -> Result<()> {
-    if IS_STREAM.load(Ordering::Relaxed) {
-        fd::without_sigpipe(|| fd::write_all(file, bytes))
-    } else {
-        fd::write_all(file, bytes)
+    if !is_still(file) {
+        return Err(Error::System);
     }
+    fd::without_signals(|| fd::write_all(file, bytes))
+}
+
+/// Returns false if the library has opened the file of this descriptor, and that is another file by now, or none.
+fn is_still(file: c_int) -> bool {
+    let own = || OWN_FILE.each_ref().map(|part| part.load(Ordering::Relaxed));
+    !IS_OWN_FILE.load(Ordering::Relaxed) || fd::identity(file) == Some(own().into())
 }
 
 pub(super) fn pid() -> u64 {

@@ -18,7 +18,7 @@ use crate::dump::line::parse_decimal;
 use crate::dump::{contention, hang, on_signal, trace};
 use crate::error::Result;
 use crate::sys;
-use crate::sys::fd::write_all;
+use crate::sys::fd::{without_signals, write_all};
 
 const STDERR: c_int = 2;
 const TRACE: &[u8] = b"trace=";
@@ -33,9 +33,11 @@ pub(super) fn apply() {
             } else {
                 b"threading: unknown word in THREADING_DEBUG: "
             };
-            let _: Result<()> = write_all(STDERR, problem)
-                .and_then(|()| write_all(STDERR, word))
-                .and_then(|()| write_all(STDERR, b"\n"));
+            let _: Result<()> = without_signals(|| {
+                write_all(STDERR, problem)?;
+                write_all(STDERR, word)?;
+                write_all(STDERR, b"\n")
+            });
         }
     }
 }
@@ -46,7 +48,8 @@ fn apply_word(word: &[u8]) -> Option<()> {
     match (name, value) {
         (b"signal", Some(signal)) => on_signal::dump_on_signal(signal_number(signal)?, STDERR).ok(),
         (b"hang", Some(seconds)) => {
-            hang::set_hook(nanoseconds(seconds)?, None, core::ptr::null_mut());
+            // 0 would turn reports off.
+            hang::set_hook(nanoseconds(seconds)?.max(1), None, core::ptr::null_mut());
             Some(())
         }
         (b"contention", None) => {

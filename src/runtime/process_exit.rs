@@ -4,7 +4,6 @@
 //! The exit handler is registered with atexit() when it is first needed. Handlers that are registered later run
 //! before it, and earlier ones after it.
 
-use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
 use crate::callbacks::Callback;
@@ -12,16 +11,13 @@ use crate::error::{Error, Result};
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
+use crate::sync::hang_watch::ExitWatch;
 use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sync::wait_note;
-use crate::sync::wait_note::with_note;
-use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::sys::futex;
 use crate::sys::libc_hooks;
 use crate::sys::pthread;
-use crate::thread::{ident, registry, shutdown};
+use crate::thread::{exit_callbacks, ident, registry, shutdown};
 use crate::time::{Deadline, Timeout};
 use crate::timer::finishing;
 
@@ -35,11 +31,6 @@ struct Exit {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXIT: InternalMutex<Exit> =
     InternalMutex::new(Exit { callbacks: Vec::new(), started: false, runner: 0 });
-
-/// Incremented, under the mutex, when a thread has called all callbacks. Other threads in an exit or a shutdown park on
-/// it.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static CALLBACKS_SEQ: AtomicU32 = AtomicU32::new(0);
 
 impl ForkReset for Exit {
     fn reset_in_child(&mut self) {
@@ -114,10 +105,11 @@ pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
 /// callbacks.
 fn run_callbacks_or_wait(deadline: Deadline) -> bool {
     let me = ident::ident();
+    let mut watch = ExitWatch::new(deadline);
     loop {
         let mut exit = EXIT.lock();
         exit.started = true;
-        let seen = CALLBACKS_SEQ.load(Ordering::Relaxed);
+        let seen = exit_callbacks::runs();
         if exit.runner == me {
             drop(exit);
             run_all_callbacks();
@@ -125,14 +117,15 @@ fn run_callbacks_or_wait(deadline: Deadline) -> bool {
         }
         if exit.runner == 0 {
             exit.runner = me;
+            exit_callbacks::begin_run(me);
             drop(exit);
             run_all_callbacks();
             EXIT.lock().finish_run();
-            futex::wake_all(&CALLBACKS_SEQ);
+            exit_callbacks::wake_waiters();
             return true;
         }
         drop(exit);
-        if !with_note(wait_note::EXIT_CALLBACKS, deadline, || futex::wait(&CALLBACKS_SEQ, seen, deadline)) {
+        if !exit_callbacks::wait(seen, deadline, &mut watch) {
             return false;
         }
     }
@@ -151,9 +144,8 @@ fn run_all_callbacks() {
 
 impl Exit {
     fn finish_run(&mut self) {
-        wait_observer::record_wake(wait_note::EXIT_CALLBACKS);
         self.runner = 0;
-        CALLBACKS_SEQ.fetch_add(1, Ordering::Relaxed);
+        exit_callbacks::end_run();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lets waiting threads check whether they hang. There is no thread that watches the others: each thread that waits
-//! without a timeout wakes up once, after a period, and checks for itself.
+//! without a timeout wakes up once, after a period, and checks for itself. So does a thread that waits for a condition
+//! with a timeout, since it waits for the lock without one when it has been notified.
 //!
 //! A deadlock begins when its last thread parks. So it is enough that each thread checks once in each wait, a period
 //! after it has parked. `dump::hang` decides which of the threads reports. There is one exception, which is not reported: a
@@ -43,6 +44,8 @@ pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
 /// The watch of one wait, in which a thread may park several times: it checks once, a period after the thread has first
 /// parked. Signals and spurious wake-ups neither defer nor repeat the check.
 pub(crate) struct HangWatch {
+    /// Whether the wait may become a part of a deadlock.
+    is_watched: bool,
     /// The value of `SETTINGS` for which `check_at` was computed, 0 if it was not.
     settings: u32,
     /// When the watch checks; `NEVER` after it has checked.
@@ -50,22 +53,39 @@ pub(crate) struct HangWatch {
 }
 
 impl HangWatch {
+    /// The watch of a wait for a lock or for the end of a thread, with this deadline.
     #[inline]
-    pub(crate) fn new() -> HangWatch {
-        HangWatch { settings: 0, check_at: Deadline::NEVER }
+    pub(crate) fn new(deadline: Deadline) -> HangWatch {
+        HangWatch { is_watched: deadline == Deadline::NEVER, settings: 0, check_at: Deadline::NEVER }
+    }
+
+    /// The watch of a wait for a condition, whatever its deadline.
+    #[inline]
+    pub(crate) fn of_condition() -> HangWatch {
+        HangWatch::new(Deadline::NEVER)
     }
 
     /// Parks the calling thread by `park`, which returns false if the deadline that is passed to it passes first. Like
-    /// `park`, this function may return true early, also after a check.
+    /// `park`, this function may return true early, also after a check. A part of a wait without a deadline may have
+    /// one, if the thread polls.
     #[inline(always)]
-    pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
-        let period = PERIOD_NS.load(Ordering::Acquire);
-        let is_watched = period != 0 && deadline == Deadline::NEVER;
-        let woken = park(if is_watched { self.next_check() } else { deadline });
-        if is_watched && !woken {
+    pub(crate) fn park(&mut self, until: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+        let is_on = PERIOD_NS.load(Ordering::Acquire) != 0;
+        if is_on && self.is_watched { self.park_and_check(until, park) } else { park(until) }
+    }
+
+    #[cold]
+    fn park_and_check(&mut self, until: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+        let check_at = self.next_check();
+        if park(until.min(check_at)) {
+            return true;
+        }
+        // If it has checked before, `check_at` is `NEVER`.
+        let is_due = check_at <= until;
+        if is_due {
             self.check();
         }
-        woken || is_watched
+        is_due
     }
 
     #[cold]
@@ -73,7 +93,7 @@ impl HangWatch {
         let settings = SETTINGS.load(Ordering::Acquire);
         if self.settings != settings {
             let period = PERIOD_NS.load(Ordering::Acquire);
-            *self = HangWatch { settings, check_at: Deadline::now().add_ns(period) };
+            (self.settings, self.check_at) = (settings, Deadline::now().add_ns(period));
         }
         self.check_at
     }
@@ -90,29 +110,34 @@ impl HangWatch {
 
 /// The watch of one process exit or shutdown: it checks after the period, and again whenever the time has doubled.
 pub(crate) struct ExitWatch {
+    is_watched: bool,
     next: u64,
     since: Deadline,
 }
 
 impl ExitWatch {
-    pub(crate) fn new() -> ExitWatch {
-        ExitWatch { next: 0, since: Deadline::now() }
+    pub(crate) fn new(deadline: Deadline) -> ExitWatch {
+        ExitWatch { is_watched: deadline == Deadline::NEVER, next: 0, since: Deadline::now() }
     }
 
     /// As `HangWatch::park`.
     #[inline]
-    pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+    pub(crate) fn park(&mut self, until: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let settings = SETTINGS.load(Ordering::Acquire);
         let period = PERIOD_NS.load(Ordering::Acquire);
-        if period == 0 || deadline != Deadline::NEVER {
-            return park(deadline);
+        if period == 0 || !self.is_watched {
+            return park(until);
         }
         let check_at = self.since.add_ns(self.next.max(period));
-        if !park(check_at) && is_current(settings) {
+        if park(until.min(check_at)) {
+            return true;
+        }
+        let is_due = check_at <= until;
+        if is_due && is_current(settings) {
             self.next = self.next.max(period).saturating_mul(2);
             call(&ON_EXIT);
         }
-        true
+        is_due
     }
 }
 

@@ -259,7 +259,7 @@ impl QueueNote {
             until: until(deadline),
             outer: None,
             has_timed_out: false,
-            hang_watch: HangWatch::new(),
+            hang_watch: HangWatch::new(deadline),
         }
     }
 
@@ -271,6 +271,7 @@ impl QueueNote {
         deadline: Deadline,
     ) -> QueueNote {
         let mut note = QueueNote::new(waiter, condition, deadline);
+        note.hang_watch = HangWatch::of_condition();
         if deadline == Deadline::NEVER {
             note.until = untimed_with_lock(lock);
         }

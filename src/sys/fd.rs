@@ -26,52 +26,76 @@ pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Runs `write`. If it fails because a pipe or a socket is closed, the process gets no SIGPIPE.
-pub(crate) fn without_sigpipe<R>(write: impl FnOnce() -> Result<R>) -> Result<R> {
+/// The signals of failing writes: to a closed pipe or socket, and beyond the size to which the process limits its files.
+const SIGNALS: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+
+/// Runs `write`. If it fails, the process gets no SIGPIPE or SIGXFSZ, which would end it.
+pub(crate) fn without_signals<R>(write: impl FnOnce() -> Result<R>) -> Result<R> {
     // SAFETY: all zeros are valid sets, which are then initialized; the pointers are valid.
     unsafe {
-        let (mut sigpipe, mut former, mut pending) =
-            (core::mem::zeroed(), core::mem::zeroed(), core::mem::zeroed());
+        let (mut blocked, mut former) = (core::mem::zeroed(), core::mem::zeroed());
         sys::preserving_errno(|| {
-            libc::sigemptyset(&mut sigpipe);
-            libc::sigaddset(&mut sigpipe, libc::SIGPIPE);
-            libc::sigpending(&mut pending);
+            libc::sigemptyset(&mut blocked);
+            for signal in SIGNALS {
+                libc::sigaddset(&mut blocked, signal);
+            }
         });
-        let was_pending = libc::sigismember(&pending, libc::SIGPIPE) == 1;
-        sys::pthread_sigmask(libc::SIG_BLOCK, &sigpipe, &mut former);
+        sys::pthread_sigmask(libc::SIG_BLOCK, &blocked, &mut former);
+        let pending_before = pending_of(&former);
         let written = write();
-        if written.is_err() && !was_pending {
-            // The signal is pending for this thread.
-            accept_pending(&sigpipe);
+        if written.is_err() {
+            // A signal of the write is pending for this thread.
+            accept_pending(&blocked, &pending_before);
         }
         sys::pthread_sigmask(libc::SIG_SETMASK, &former, core::ptr::null_mut());
         written
     }
 }
 
-/// Removes a pending signal of this set, if there is one.
-fn accept_pending(signals: &libc::sigset_t) {
-    with_cancel_disabled(|| {
-        sys::preserving_errno(|| {
-            #[cfg(not(target_vendor = "apple"))]
-            // SAFETY: the pointers are valid, or NULL where that is permitted.
-            unsafe {
-                let no_time = core::mem::zeroed::<libc::timespec>();
-                while libc::sigtimedwait(signals, core::ptr::null_mut(), &no_time) < 0
-                    && sys::errno() == libc::EINTR
-                {}
-            }
-            #[cfg(target_vendor = "apple")]
-            // SAFETY: as above.
-            unsafe {
-                let (mut pending, mut signal) = (core::mem::zeroed(), 0);
-                libc::sigpending(&mut pending);
-                if libc::sigismember(&pending, libc::SIGPIPE) == 1 {
-                    libc::sigwait(signals, &mut signal);
-                }
-            }
-        });
-    });
+/// Returns which of `SIGNALS` are pending, if these are blocked: otherwise none is.
+fn pending_of(blocked: &libc::sigset_t) -> [bool; SIGNALS.len()] {
+    // SAFETY: all zeros are a valid set; the pointers are valid.
+    sys::preserving_errno(|| unsafe {
+        let may_be_pending = SIGNALS.map(|signal| libc::sigismember(blocked, signal) == 1);
+        if may_be_pending == [false; SIGNALS.len()] {
+            return may_be_pending;
+        }
+        let mut pending = core::mem::zeroed();
+        libc::sigpending(&mut pending);
+        SIGNALS.map(|signal| libc::sigismember(&pending, signal) == 1)
+    })
+}
+
+/// Removes those of `SIGNALS` that are pending now, but were not before. All of them are blocked.
+fn accept_pending(blocked: &libc::sigset_t, before: &[bool; SIGNALS.len()]) {
+    let now = pending_of(blocked);
+    for (index, &signal) in SIGNALS.iter().enumerate() {
+        if now[index] && !before[index] {
+            with_cancel_disabled(|| sys::preserving_errno(|| accept(signal)));
+        }
+    }
+}
+
+/// Removes a pending signal.
+fn accept(signal: c_int) {
+    // SAFETY: all zeros are a valid set; the pointers are valid, or NULL where that is permitted.
+    unsafe {
+        let mut signals = core::mem::zeroed();
+        libc::sigemptyset(&mut signals);
+        libc::sigaddset(&mut signals, signal);
+        #[cfg(not(target_vendor = "apple"))]
+        {
+            let no_time = core::mem::zeroed::<libc::timespec>();
+            while libc::sigtimedwait(&signals, core::ptr::null_mut(), &no_time) < 0
+                && sys::errno() == libc::EINTR
+            {}
+        }
+        #[cfg(target_vendor = "apple")]
+        {
+            let mut accepted = 0;
+            libc::sigwait(&signals, &mut accepted);
+        }
+    }
 }
 
 /// Waits until a write of a few bytes would not block, or would fail. Returns false if the deadline passes first.
@@ -90,10 +114,15 @@ pub(crate) fn wait_until_writable(fd: c_int, deadline: Deadline) -> bool {
     }
 }
 
-/// Returns whether this is a file with positions: neither a pipe, nor a socket, nor a terminal.
-pub(crate) fn can_seek(fd: c_int) -> bool {
-    // SAFETY: no preconditions.
-    sys::preserving_errno(|| unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) }) != -1
+/// What identifies a file while it is open: its device and its number there. `None` if the descriptor is not open.
+pub(crate) fn identity(fd: c_int) -> Option<(u64, u64)> {
+    // SAFETY: all zeros are valid, and are replaced; the pointer is valid.
+    unsafe {
+        let mut status = core::mem::zeroed::<libc::stat>();
+        let is_open = sys::preserving_errno(|| libc::fstat(fd, &mut status)) == 0;
+        #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+        is_open.then_some((status.st_dev as u64, status.st_ino as u64))
+    }
 }
 
 /// Creates a file, or empties it, and opens it for writing at its end.

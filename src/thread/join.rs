@@ -28,7 +28,7 @@ const MAX_POLL_INTERVAL_NS: u64 = 5_000_000;
 impl Thread {
     /// Waits while the thread is in this state. Returns false if the timeout expires.
     pub(crate) fn wait_while(&self, state: u32, deadline: Deadline) -> bool {
-        self.wait_while_watched(state, deadline, &mut HangWatch::new())
+        self.wait_while_watched(state, deadline, &mut HangWatch::new(deadline))
     }
 
     fn wait_while_watched(&self, state: u32, deadline: Deadline, watch: &mut HangWatch) -> bool {
@@ -68,7 +68,7 @@ impl Thread {
 
     /// Without an OS thread of its own, a thread ends by a change to `DONE`, which wakes the state waiters.
     fn join_main_or_timer(&self, deadline: Deadline) -> bool {
-        let mut watch = HangWatch::new();
+        let mut watch = HangWatch::new(deadline);
         loop {
             match self.state() {
                 DONE => return self.is_done(),
@@ -87,7 +87,7 @@ impl Thread {
         let _unbounded =
             if deadline == Deadline::NEVER { UnboundedJoin::register(self)? } else { UnboundedJoin(None) };
         let mut backoff = PollBackoff(MIN_POLL_INTERVAL_NS);
-        let mut watch = HangWatch::new();
+        let mut watch = HangWatch::new(deadline);
         let (mut is_first_joiner, mut has_several_joiners, mut has_expired) = (false, false, false);
         loop {
             let word = self.state.load(Ordering::Acquire);

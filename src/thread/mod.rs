@@ -25,6 +25,7 @@
 pub(crate) mod deregister;
 pub(crate) mod dummies;
 pub(crate) mod excepthook;
+pub(crate) mod exit_callbacks;
 pub(crate) mod fork_child;
 pub(crate) mod ident;
 pub(crate) mod join;

@@ -171,15 +171,15 @@ impl NameList {
     }
 
     /// Copies the current name to the buffer without a lock, for reports; cuts it if it is longer. Returns its length,
-    /// or `None` if the thread has the default name. The name may be freed at the same time; if it cannot be copied
-    /// then, the result is 0.
-    pub(super) fn copy_unlocked(&self, buffer: &mut [u8; MAX_REPORTED_NAME]) -> Option<usize> {
+    /// or `None` if the thread has the default name. Fails if the name cannot be copied: it may be freed at the same
+    /// time, or the system does not permit it.
+    pub(super) fn copy_unlocked(&self, buffer: &mut [u8; MAX_REPORTED_NAME]) -> Result<Option<usize>> {
         const MAX_TRIES: u32 = 4;
         const HASH_AND_PADDING: usize = core::mem::offset_of!(Node, text) - core::mem::offset_of!(Node, hash);
         for _ in 0..MAX_TRIES {
             let name = self.current.load(Ordering::Acquire);
             if name.is_null() {
-                return None;
+                return Ok(None);
             }
             let mut copy = [0; HASH_AND_PADDING + MAX_REPORTED_NAME];
             let from = node_of(name) as usize + core::mem::offset_of!(Node, hash);
@@ -193,10 +193,10 @@ impl NameList {
             };
             if is_one_name && self.current.load(Ordering::Acquire) == name {
                 buffer.copy_from_slice(text);
-                return Some(length.unwrap_or(MAX_REPORTED_NAME));
+                return Ok(Some(length.unwrap_or(MAX_REPORTED_NAME)));
             }
         }
-        Some(0)
+        Err(Error::System)
     }
 
     /// Returns the node of the current name; NULL for the default name. The node may be freed: only compare the
@@ -350,14 +350,14 @@ mod tests {
         let list =
             NameList { current: AtomicPtr::new(ptr::null_mut()), kept: AtomicPtr::new(ptr::null_mut()) };
         let mut buffer = [0; MAX_REPORTED_NAME];
-        assert_eq!(list.copy_unlocked(&mut buffer), None);
+        assert_eq!(list.copy_unlocked(&mut buffer), Ok(None));
         list.set(c"first", || Ok(())).unwrap();
         let length = list.copy_unlocked(&mut buffer);
-        assert_eq!(&buffer[..length.unwrap()], b"first");
+        assert_eq!(&buffer[..length.unwrap().unwrap()], b"first");
         // The text of another name that is being written to the same memory.
         // SAFETY: the text is writable, and no other thread uses it.
         unsafe { *text_of(list.current()).cast_mut().cast::<u8>() = b'F' };
-        assert_eq!(list.copy_unlocked(&mut buffer), Some(0));
+        assert_eq!(list.copy_unlocked(&mut buffer), Err(Error::System));
         list.free_all();
     }
 }

@@ -78,21 +78,24 @@ pub(crate) fn apply_to_os(thread: &Thread) {
     }
 }
 
-/// Copies a thread's name for a report, without a lock. Returns an empty name if it cannot be copied.
-pub(crate) fn copy_unlocked<'a>(thread: &Thread, buffer: &'a mut [u8; MAX_REPORTED_NAME]) -> &'a [u8] {
-    let copied =
-        thread.names.copy_unlocked(buffer).map(|length| match core::str::from_utf8(&buffer[..length]) {
-            // The name was cut inside of a character.
-            Err(error) if length == MAX_REPORTED_NAME && error.error_len().is_none() => error.valid_up_to(),
-            _ => length,
-        });
+/// Copies a thread's name for a report, without a lock. Returns `None` if it cannot be copied.
+pub(crate) fn copy_unlocked<'a>(
+    thread: &Thread,
+    buffer: &'a mut [u8; MAX_REPORTED_NAME],
+) -> Option<&'a [u8]> {
+    let copied = thread.names.copy_unlocked(buffer).ok()?;
+    let copied = copied.map(|length| match core::str::from_utf8(&buffer[..length]) {
+        // The name was cut inside of a character.
+        Err(error) if length == MAX_REPORTED_NAME && error.error_len().is_none() => error.valid_up_to(),
+        _ => length,
+    });
     let length = copied.unwrap_or_else(|| {
         let mut default = [0; DEFAULT_NAME_SIZE];
         let name = default_name(thread, &mut default).to_bytes();
         buffer[..name.len()].copy_from_slice(name);
         name.len()
     });
-    &buffer[..length]
+    Some(&buffer[..length])
 }
 
 fn default_name<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {

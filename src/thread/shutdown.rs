@@ -35,7 +35,7 @@ pub(crate) fn detach_remaining() {
 /// Waits for the end of all threads that are neither daemons nor in a shutdown themselves. After that, no thread or
 /// timer can be started. Returns false if the timeout expires.
 pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
-    let mut watch = ExitWatch::new();
+    let mut watch = ExitWatch::new(deadline);
     let mut daemon_joins = None;
     with_note(wait_note::PROCESS_EXIT, deadline, || {
         loop {

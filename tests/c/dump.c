@@ -4,7 +4,9 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <setjmp.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 /* ------------------------------------------------------------------------------------------------ the text */
@@ -445,6 +447,38 @@ static void dump_in_join(int signal)
     _exit(0);
 }
 
+static void *observe_main_after_shutdown(void *unused)
+{
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    const char *dump;
+    const char *const others = "\n    owns lock \"accounts\" (1 waiter)\n"
+                               "\"daemon\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+                               "\"observer\" #  makes this dump\n";
+    while (strstr(dump = masked_dump(), others) == NULL)
+        sleep_for(0.001);
+    const char *const main_line = "threading: process #, 3 threads\n\"MainThread\" #  running outside this library";
+    CHECK(strncmp(dump, main_line, strlen(main_line)) == 0);
+    _exit(0);
+    return unused;
+}
+
+/* For its joiners, main has ended then, but it goes on. */
+static void after_shutdown(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    threading_thread *daemon = threading_thread_new(acquire_lock, accounts);
+    CHECK(daemon != NULL);
+    CHECK_STATUS(threading_thread_set_name(daemon, "daemon"), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_daemon(daemon, true), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(daemon), THREADING_OK);
+    start_observer(observe_main_after_shutdown);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    for (;;)
+        pause();
+}
+
 static void join_and_shutdown(void)
 {
     CHECK(signal(SIGUSR1, dump_in_join) != SIG_ERR);
@@ -535,6 +569,14 @@ static void errors(void)
     CHECK_INT(close(ends[0]), 0);
     CHECK_STATUS(threading_dump(ends[1]), THREADING_ERR_SYSTEM);
     CHECK_INT(close(ends[1]), 0);
+    /* Neither does a file of the size to which the process limits its files. */
+    struct rlimit no_file, former;
+    CHECK_INT(getrlimit(RLIMIT_FSIZE, &former), 0);
+    no_file = (struct rlimit){.rlim_cur = 0, .rlim_max = former.rlim_max};
+    fd = open(".", O_TMPFILE | O_WRONLY, 0600);
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &no_file), 0);
+    CHECK(fd < 0 || threading_dump(fd) == THREADING_ERR_SYSTEM);
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &former), 0);
     CHECK_STATUS(threading_dump_on_signal(0, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(SIGKILL, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(1000, 2), THREADING_ERR_VALUE);
@@ -690,6 +732,119 @@ static void signal_during_restore(void)
         CHECK_INT(sigaction(SIGUSR1, NULL, &installed), 0);
         CHECK(i == 1 ? installed.sa_sigaction == count_former_with_info
                      : installed.sa_handler == formers[i]->sa_handler);
+        CHECK_INT(close(fd), 0);
+    }
+}
+
+/* A thread that has caused a fault repeats it after the handler: the default action must end the process. */
+static void cause_fault(void)
+{
+    const struct rlimit no_core = {0};
+    CHECK_INT(setrlimit(RLIMIT_CORE, &no_core), 0);
+    CHECK_INT(signal(SIGSEGV, SIG_DFL) == SIG_ERR, 0); /* a sanitizer may have a handler */
+    CHECK_STATUS(threading_dump_on_signal(SIGSEGV, STDOUT_FILENO), THREADING_OK);
+    void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED);
+    *(volatile char *)page = 1;
+}
+
+static void after_a_fault(void)
+{
+    int ends[2], status;
+    char text[TEXT_SIZE], masked[TEXT_SIZE];
+    size_t length = 0;
+    ssize_t part;
+    CHECK_INT(pipe(ends), 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_INT(dup2(ends[1], STDOUT_FILENO), STDOUT_FILENO);
+        cause_fault();
+    }
+    CHECK_INT(close(ends[1]), 0);
+    while (length < sizeof text - 1 && (part = read(ends[0], text + length, sizeof text - 1 - length)) > 0)
+        length += (size_t)part;
+    text[length] = '\0';
+    CHECK_INT(close(ends[0]), 0);
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    mask(text, masked);
+    CHECK_STR(masked, "threading: process #, 1 thread\n\"MainThread\" #  makes this dump\n");
+    /* A signal that another process or the program sends ends nothing. */
+    int fd = text_file();
+    CHECK_STATUS(threading_dump_on_signal(SIGSEGV, fd), THREADING_OK);
+    CHECK_INT(raise(SIGSEGV), 0);
+    CHECK_INT(raise(SIGSEGV), 0);
+}
+
+static sigjmp_buf before_signal;
+
+static void leave_handler(int signal)
+{
+    (void)signal;
+    atomic_fetch_add(&former_calls, 1);
+    siglongjmp(before_signal, 1);
+}
+
+static void former_flags(void)
+{
+    struct sigaction unblocked = {.sa_handler = leave_handler, .sa_flags = SA_NODEFER};
+    struct sigaction interrupts = {.sa_handler = count_former};
+    int fd = text_file(), ends[2];
+    CHECK_INT(sigaction(SIGUSR1, &unblocked, NULL), 0);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+    for (volatile int signals = 0; signals < 2; signals++) {
+        if (sigsetjmp(before_signal, 0) == 0)
+            CHECK_INT(raise(SIGUSR1), 0);
+    }
+    CHECK_INT(atomic_load(&former_calls), 2);
+    /* Without SA_RESTART, the signal ends a read. */
+    CHECK_INT(sigaction(SIGALRM, &interrupts, NULL), 0);
+    CHECK_STATUS(threading_dump_on_signal(SIGALRM, fd), THREADING_OK);
+    CHECK_INT(pipe(ends), 0);
+    CHECK_INT(alarm(1), 0);
+    CHECK_INT(read(ends[0], &(char){0}, 1), -1);
+    CHECK_INT(errno, EINTR);
+    CHECK_INT(atomic_load(&former_calls), 3);
+}
+
+static struct sigaction replaced_action;
+
+/* A handler of the program that calls the one that it has replaced. */
+static void call_replaced(int signal, siginfo_t *info, void *context)
+{
+    atomic_fetch_add(&former_calls, 10);
+    replaced_action.sa_sigaction(signal, info, context);
+}
+
+static void replaced_handler(void)
+{
+    const char *const dump = "threading: process #, 1 thread\n\"MainThread\" #  makes this dump\n";
+    struct sigaction plain = {.sa_handler = count_former};
+    struct sigaction with_info = {.sa_sigaction = count_former_with_info, .sa_flags = SA_SIGINFO};
+    struct sigaction chained = {.sa_sigaction = call_replaced, .sa_flags = SA_SIGINFO}, found;
+    for (int rounds = 0; rounds < 10; rounds++) {
+        int fd = text_file();
+        atomic_store(&former_calls, 0);
+        CHECK_INT(sigaction(SIGUSR1, &plain, NULL), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(sigaction(SIGUSR1, &with_info, NULL), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(raise(SIGUSR1), 0);
+        CHECK_INT(atomic_load(&former_calls), 1);
+        CHECK_STR(read_masked(fd), dump);
+        CHECK_INT(ftruncate(fd, 0), 0);
+        CHECK_INT(lseek(fd, 0, SEEK_SET), 0);
+        CHECK_INT(sigaction(SIGUSR1, &chained, &replaced_action), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(raise(SIGUSR1), 0);
+        CHECK_INT(atomic_load(&former_calls), 12);
+        CHECK_STR(read_masked(fd), dump);
+        /* The program's new handler stays. */
+        CHECK_INT(sigaction(SIGUSR1, &plain, NULL), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -1), THREADING_OK);
+        CHECK_INT(sigaction(SIGUSR1, NULL, &found), 0);
+        CHECK(found.sa_handler == count_former);
         CHECK_INT(close(fd), 0);
     }
 }
@@ -959,6 +1114,70 @@ static void deadlock_with_main_is_reported(void)
     CHECK(false);
 }
 
+static void deadlock_is_reported_without_memory(void)
+{
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    start_deadlock();
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+    const struct rlimit limit = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+    CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+    check_reported_once();
+}
+
+static threading_thread *timed_waiter;
+
+/* The waiter has a timeout, but when it has been notified, it waits for the rlock without one. */
+static void *wait_after_release(void *unused)
+{
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_condition_wait_timeout(condition, 1000), THREADING_OK);
+    return unused;
+}
+
+static void *notify_timed_waiter(void *unused)
+{
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_notify_all(condition), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(timed_waiter), THREADING_OK);
+    return unused;
+}
+
+/* The two waits begin in the same tick of the clock as a rule, and the waiter's thread has the higher identifier: so it
+ * is the one that reports. */
+static void deadlock_with_timed_waiter_is_reported_when(bool is_set_before)
+{
+    objects_new();
+    semaphore = threading_semaphore_new(0);
+    timed_waiter = threading_thread_new(wait_after_release, NULL);
+    CHECK(semaphore != NULL && timed_waiter != NULL);
+    if (is_set_before)
+        CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    start_named("notifier", notify_timed_waiter, NULL);
+    CHECK_STATUS(threading_thread_start(timed_waiter), THREADING_OK);
+    if (!is_set_before) {
+        while (strstr(masked_dump(), "2 of them deadlocked") == NULL)
+            sleep_for(0.001);
+        CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    }
+    wait_until(is_reported, NULL);
+    CHECK_INT(reported.kind, THREADING_HANG_DEADLOCK);
+    sleep_for(0.3);
+    CHECK_INT(report_calls(), 1);
+}
+
+static void deadlock_with_timed_waiter_is_reported(void)
+{
+    deadlock_with_timed_waiter_is_reported_when(true);
+}
+
+static void earlier_deadlock_with_timed_waiter_is_reported(void)
+{
+    deadlock_with_timed_waiter_is_reported_when(false);
+}
+
 static threading_timer *alarm_timer;
 
 /* Records the first report, and ends what the shutdown waits for. */
@@ -1011,6 +1230,7 @@ IN_CHILD(condition_and_join)
 IN_CHILD(freed_condition)
 IN_CHILD(lock_and_shutdown)
 IN_CHILD(join_and_shutdown)
+IN_CHILD(after_shutdown)
 
 static void after_a_fork_case(void)
 {
@@ -1032,14 +1252,20 @@ IN_CHILD(owners)
 IN_CHILD(contention)
 IN_CHILD(on_a_signal)
 IN_CHILD(signal_during_restore)
+IN_CHILD(after_a_fault)
+IN_CHILD(former_flags)
+IN_CHILD(replaced_handler)
 IN_CHILD(on_a_small_stack)
 IN_CHILD(not_cancelled)
 IN_CHILD(beside_load)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
+IN_CHILD(deadlock_is_reported_without_memory)
 IN_CHILD(hook_may_wait)
 IN_CHILD(signals_do_not_change_reports)
 IN_CHILD(deadlock_with_main_is_reported)
+IN_CHILD(deadlock_with_timed_waiter_is_reported)
+IN_CHILD(earlier_deadlock_with_timed_waiter_is_reported)
 IN_CHILD(exit_is_reported)
 
 static const struct test_case cases[] = {
@@ -1053,6 +1279,7 @@ static const struct test_case cases[] = {
     {"a notified waiter waits for the lock of a freed condition", freed_condition_case},
     {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
     {"a thread that joins main in a shutdown is not deadlocked", join_and_shutdown_case},
+    {"a dump shows the main thread after a shutdown, and what it owns", after_shutdown_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
     {"a child of fork that another thread than main has forked shows its own main thread",
      after_a_fork_by_another_thread_case},
@@ -1062,14 +1289,22 @@ static const struct test_case cases[] = {
     {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a signal that arrives while the former handler is restored is passed to it", signal_during_restore_case},
+    {"after a dump on a fault, the default action follows", after_a_fault_case},
+    {"the former handler gets signals with the flags that it has asked for", former_flags_case},
+    {"a handler that has replaced that of the library can be replaced again", replaced_handler_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
     {"a dump is not a cancellation point", not_cancelled_case},
     {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
+    {"the hang hook is called if there is no memory for a long report", deadlock_is_reported_without_memory_case},
     {"the hang hook may wait", hook_may_wait_case},
     {"signals neither defer nor repeat the call of the hang hook", signals_do_not_change_reports_case},
     {"the hang hook is called once for a deadlock with the main thread", deadlock_with_main_is_reported_case},
+    {"the hang hook is called once for a deadlock with a notified waiter that had a timeout",
+     deadlock_with_timed_waiter_is_reported_case},
+    {"the hang hook is called for an earlier deadlock with a notified waiter that had a timeout",
+     earlier_deadlock_with_timed_waiter_is_reported_case},
     {"the hang hook is called for a shutdown that waits", exit_is_reported_case},
 };
 

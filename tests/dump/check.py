@@ -103,6 +103,14 @@ semaphore # (0 left, 1 waiter), for # s
 "Thread-3" timer, due in # s
 32 more pending timers
 """,
+    "exit_callbacks": """\
+threading: process #, 2 threads, 2 of them deadlocked:
+  "MainThread" waits in the process exit or a shutdown for the functions that another thread calls, for # s
+  "first" waits for lock "accounts", owned by "MainThread", for # s
+"MainThread" #  waits in the process exit or a shutdown for the functions that another thread calls, for # s
+    owns lock "accounts" (1 waiter)
+"first" #  waits for lock "accounts", owned by "MainThread", for # s
+""",
     "contended": """\
 threading: process #, 3 threads
 "MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s

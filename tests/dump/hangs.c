@@ -278,6 +278,28 @@ static void contended(void)
     CHECK(threading_lock_release(accounts) == THREADING_OK);
 }
 
+static void acquire_at_exit(void *lock)
+{
+    CHECK(threading_event_set(event) == THREADING_OK);
+    acquire_lock(lock);
+}
+
+static void *shut_down(void *arg)
+{
+    CHECK(threading_shutdown() == THREADING_OK);
+    return arg;
+}
+
+/* A function that another thread calls in a shutdown waits for this one, which waits for the end of these functions. */
+static void exit_callbacks(void)
+{
+    CHECK(threading_lock_acquire(accounts) == THREADING_OK);
+    CHECK(threading_atexit(acquire_at_exit, accounts) == THREADING_OK);
+    start("first", shut_down, NULL);
+    CHECK(threading_event_wait(event) == THREADING_OK);
+    shut_down(NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -287,7 +309,7 @@ int main(int argc, char **argv)
         {"two_locks", two_locks}, {"process_exit", process_exit},   {"no_notify", no_notify},
         {"notified", notified},   {"missing_party", missing_party}, {"no_permit", no_permit},
         {"forked", forked},       {"others", others},               {"busy", busy},
-        {"contended", contended},
+        {"contended", contended}, {"exit_callbacks", exit_callbacks},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);

@@ -204,6 +204,11 @@ def full_pipe(runner):
     runner.run("full_pipe")
 
 
+def closed(runner):
+    """the trace of a program that closes its file is not written to another file"""
+    runner.run("closed", THREADING_DEBUG=f"trace={runner.path}")
+
+
 def killed(runner):
     """the file of a process that was killed lacks only the end of the array"""
     runner.run("killed", status=-9)
@@ -226,7 +231,8 @@ def variable(runner):
                              "trace=/nonexistent/file\n")
 
 
-CASES = [each_kind, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, killed, variable]
+CASES = [each_kind, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, closed, killed,
+         variable]
 
 
 def main():

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -358,6 +359,16 @@ static void failing(const char *path)
     CHECK(pipe(pipes) == 0 && close(pipes[0]) == 0 && raise(SIGPIPE) == 0);
     CHECK(threading_trace(pipes[1]) == THREADING_ERR_SYSTEM);
     CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE));
+    /* A file of the size to which the process limits its files. */
+    struct rlimit limit, former;
+    CHECK(getrlimit(RLIMIT_FSIZE, &former) == 0);
+    limit = (struct rlimit){.rlim_cur = 1024, .rlim_max = former.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    OK(threading_trace(file_new(path, "")));
+    for (int count = 0; count < 100; count++)
+        OK(threading_sleep(0.00002));
+    OK(threading_trace(-1));
+    CHECK(setrlimit(RLIMIT_FSIZE, &former) == 0);
     /* A trace works after failures. */
     OK(threading_trace(file_new(path, "")));
     OK(threading_sleep(WAIT));
@@ -378,6 +389,24 @@ static void exits(const char *path)
     if (getenv("THREADING_DEBUG") == NULL)
         OK(threading_trace(file_new(path, "")));
     start("last", end_after_a_wait, NULL);
+}
+
+/* A program that closes all its descriptors, as daemons do, closes that of its trace, whose number another file gets. The
+ * trace then ends. */
+static void closed(const char *path)
+{
+    static const char text[] = "the program's data";
+    char found[sizeof text + 1], own[4096];
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    CHECK(snprintf(own, sizeof own, "%s.own", path) > 0);
+    int fd = open(own, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    CHECK(fd == 3 && write(fd, text, sizeof text) == sizeof text);
+    for (int count = 0; count < 10; count++)
+        OK(threading_sleep(0.001));
+    OK(threading_trace(-1));
+    CHECK(pread(fd, found, sizeof found, 0) == sizeof text && memcmp(found, text, sizeof text) == 0);
+    CHECK(fcntl(fd, F_GETFD) >= 0);
 }
 
 /* Nothing reads the pipe, which has no room for the end of the array. */
@@ -472,6 +501,7 @@ int main(int argc, char **argv)
         {"each_kind", each_kind}, {"names", names},     {"freed", freed}, {"load", load}, {"restarts", restarts},
         {"forked", forked},       {"failing", failing}, {"exits", exits}, {"killed", killed},
         {"handlers", handlers},   {"picture", picture}, {"full_pipe", full_pipe},
+        {"closed", closed},
     };
     CHECK((lock = threading_lock_new()) != NULL && (rlock = threading_rlock_new()) != NULL);
     CHECK((condition = threading_condition_new()) != NULL && (semaphore = threading_semaphore_new(0)) != NULL);
