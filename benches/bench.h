@@ -71,6 +71,7 @@ struct condition_functions {
     void (*notify)(void *condition);
     void (*notify_all)(void *condition);
     batch *notify_loop;
+    batch *notify_all_loop;
 };
 
 struct event_functions {

@@ -39,6 +39,7 @@ WORDS = {
     "rlock.first": "acquire, release",
     "rlock.nested": "nested",
     "condition.notify": "notify, no waiters",
+    "condition.notify_all": "notify all, no waiters",
     "condition.pingpong.1core": "ping-pong, one core",
     "condition.pingpong.2cores": "ping-pong, two cores",
     "condition.broadcast.8": "notify 8",

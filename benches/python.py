@@ -94,6 +94,12 @@ def condition_notify():
     return nanoseconds(make_loop("notify()", notify=condition.notify))
 
 
+def condition_notify_all():
+    condition = threading.Condition(threading.Lock())
+    condition.acquire()
+    return nanoseconds(make_loop("notify_all()", notify_all=condition.notify_all))
+
+
 def set_event():
     event = threading.Event()
     event.set()
@@ -501,6 +507,7 @@ CASES = {
     "rlock.first": rlock_first,
     "rlock.nested": rlock_nested,
     "condition.notify": condition_notify,
+    "condition.notify_all": condition_notify_all,
     "condition.pingpong.1core": lambda: condition_turns((CORES[0], CORES[0])),
     "condition.pingpong.2cores": lambda: condition_turns(CORES[:2]),
     "condition.broadcast.8": lambda: broadcast(8, 40),

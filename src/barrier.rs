@@ -4,8 +4,15 @@
 //!
 //! # State
 //!
-//! `header.word` has only the generation and `LIVE` of the slot. Everything else that changes is in [`Round`], under
-//! its mutex, which also orders it.
+//! Everything that changes is in [`Round`], under its mutex, which also orders it, except `header.word`:
+//!
+//! | bits | meaning | who changes it | exact or stale |
+//! |---|---|---|---|
+//! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the barrier clears `LIVE` | exact |
+//! | 7 `USED` | the barrier may not be in its initial state | a thread that arrives, aborts, resets or sets the default timeout, under the mutex, before it does so and if `LIVE` is set; acquire and release | exact if clear. It is not cleared before the slot is reused |
+//!
+//! If the thread that has cleared `LIVE` finds no `USED`, it does not lock the mutex: no thread waits or changes the
+//! barrier, and none will.
 //!
 //! | state | next state | who |
 //! |---|---|---|
@@ -38,7 +45,7 @@ use core::ptr;
 
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
-use crate::handle::header::Header;
+use crate::handle::header::{Header, TAG};
 use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
@@ -53,6 +60,8 @@ use crate::sys::offsets::offsets;
 use crate::sys::pthread;
 use crate::thread::ident::{self, OWNER_SHIFT};
 use crate::time::{Deadline, FOREVER, Timeout};
+
+const USED: u64 = 1 << 7;
 
 /// A barrier at which a fixed number of threads wait for each other. Python: `threading.Barrier`.
 ///
@@ -146,13 +155,17 @@ unsafe impl Object for Barrier {
     }
 
     fn is_busy(&self, tag: u64) -> bool {
-        self.with_round(|round| {
-            self.header.is_live(tag) && !(round.waiting.is_empty() && round.next_waiting.is_empty())
-        })
+        self.is_used()
+            && self.with_round(|round| {
+                self.header.is_live(tag) && !(round.waiting.is_empty() && round.next_waiting.is_empty())
+            })
     }
 
     fn invalidate(&self, tag: u64) {
         self.header.clear_live(tag);
+        if !self.is_used() {
+            return;
+        }
         self.with_round(|round| {
             if !round.waiting.is_empty() || !round.next_waiting.is_empty() {
                 round.release_waiters(self, FREED);
@@ -204,7 +217,11 @@ impl Handle<Barrier> {
     /// Sets the default timeout, which [`Handle::wait`] uses.
     pub fn set_timeout(self, seconds: f64) -> Result<()> {
         self.or_handle_error(Timeout::new(seconds))?;
-        self.with_live_round(|barrier, _| barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed))
+        let (barrier, tag) = self.slot()?;
+        barrier.with_used_round(tag, |_| {
+            barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed);
+            Ok(())
+        })
     }
 
     /// Waits until all threads have arrived, with the default timeout. Returns the arrival index.
@@ -250,24 +267,26 @@ impl Handle<Barrier> {
     }
 
     fn break_or_reset(self, broken: bool) -> Result<()> {
-        self.with_live_round(|barrier, round| {
+        let (barrier, tag) = self.slot()?;
+        barrier.with_used_round(tag, |round| {
             happens_before(barrier.annotation_address(barrier.round_number.load(Ordering::Relaxed)));
             round.interrupted = round.action_owner != 0;
             round.broken = broken;
             if round.action_owner == 0 {
                 round.release_waiters(barrier, ABORTED);
             }
+            Ok(())
         })
     }
 
     /// The number of threads for which the barrier waits.
     pub fn parties(self) -> Result<usize> {
-        self.with_live_round(|barrier, _| barrier.parties.load(Ordering::Acquire))
+        self.read(|barrier| barrier.parties.load(Ordering::Acquire))
     }
 
     /// The number of threads that have arrived; a snapshot.
     pub fn n_waiting(self) -> Result<usize> {
-        self.with_live_round(|barrier, round| {
+        self.read_round(|barrier, round| {
             happens_after(barrier.annotation_address(barrier.round_number.load(Ordering::Relaxed)));
             round.arrived
         })
@@ -275,18 +294,33 @@ impl Handle<Barrier> {
 
     /// Whether the barrier is broken; a snapshot.
     pub fn broken(self) -> Result<bool> {
-        self.with_live_round(|_, round| round.broken)
+        self.read_round(|_, round| round.broken)
     }
 
-    fn with_live_round<R>(self, f: impl FnOnce(&Barrier, &mut Round) -> R) -> Result<R> {
-        let (barrier, tag) = self.slot()?;
-        barrier.with_round(|round| {
-            if barrier.header.is_live(tag) { Ok(f(barrier, round)) } else { Err(Error::Handle) }
-        })
+    fn read_round<R>(self, f: impl FnOnce(&Barrier, &Round) -> R) -> Result<R> {
+        self.read(|barrier| barrier.with_round(|round| f(barrier, round)))
     }
 }
 
 impl Barrier {
+    fn is_used(&self) -> bool {
+        self.header.word.load(Ordering::Relaxed) & USED != 0
+    }
+
+    /// Sets `USED`, and calls `f` with the mutex held. Fails if the barrier has been destroyed.
+    fn with_used_round<R>(&self, tag: u64, f: impl FnOnce(&mut Round) -> Result<R>) -> Result<R> {
+        self.with_round(|round| {
+            let word = self.header.word.load(Ordering::Acquire);
+            let set_used = || {
+                self.header
+                    .word
+                    .compare_exchange(tag, tag | USED, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            };
+            if word & TAG == tag && (word & USED != 0 || set_used()) { f(round) } else { Err(Error::Handle) }
+        })
+    }
+
     /// Calls `f` with the mutex held, and wakes the waiters that it has released once the mutex is unlocked.
     fn with_round<R>(&self, f: impl FnOnce(&mut Round) -> R) -> R {
         let mut round = self.round.lock();
@@ -306,10 +340,7 @@ impl Barrier {
     }
 
     fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
-        self.with_round(|round| {
-            if !self.header.is_live(tag) {
-                return Err(Error::Handle);
-            }
+        self.with_used_round(tag, |round| {
             if round.action_owner == ident::owner_tag() {
                 return Err(Error::BarrierInAction);
             }
@@ -440,6 +471,21 @@ mod tests {
         barrier.wait().unwrap();
         other.join().unwrap().unwrap();
         barrier.free().unwrap();
+    }
+
+    #[test]
+    fn a_barrier_in_a_reused_slot_is_not_broken() {
+        for _ in 0..200 {
+            let used = barrier(2);
+            used.abort().unwrap();
+            assert_eq!(used.broken(), Ok(true));
+            used.free().unwrap();
+            assert_eq!((used.broken(), used.parties()), (Err(Error::Handle), Err(Error::Handle)));
+            assert_eq!(used.set_timeout(1.0), Err(Error::Handle));
+            let unused = barrier(3);
+            assert_eq!((unused.broken(), unused.n_waiting(), unused.parties()), (Ok(false), Ok(0), Ok(3)));
+            unused.free().unwrap();
+        }
     }
 
     #[test]

@@ -61,7 +61,8 @@ const struct peer peer_empty_call = {
              .timed_pair = two_calls},
     .rlock =
         {.new = object_new, .free = object_free, .acquire = nothing, .release = nothing, .pair = two_calls},
-    .condition = {.new = condition_new, .free = object_free, .notify_loop = one_call},
+    .condition =
+        {.new = condition_new, .free = object_free, .notify_loop = one_call, .notify_all_loop = one_call},
     .event = {.new = object_new,
               .free = object_free,
               .set = nothing,

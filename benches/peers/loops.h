@@ -335,6 +335,13 @@ static void condition_notify_loop(void *object, long n)
     for (; n > 0; n--)
         condition_notify(c);
 }
+
+static void condition_notify_all_loop(void *object, long n)
+{
+    condition *c = object;
+    for (; n > 0; n--)
+        condition_notify_all(c);
+}
 #endif
 
 /* ---- event ---- */
@@ -629,7 +636,8 @@ const struct peer PEER = {
                   .wait = table_condition_wait,
                   .notify = table_condition_notify,
                   .notify_all = table_condition_notify_all,
-                  .notify_loop = condition_notify_loop},
+                  .notify_loop = condition_notify_loop,
+                  .notify_all_loop = condition_notify_all_loop},
 #endif
 #ifdef HAS_EVENT
     .event = {.new = table_event_new,

@@ -195,6 +195,9 @@ MUTANTS = {
     "handle: the last free of a barrier does not release its waiters": (
         "barrier.rs", "                round.release_waiters(self, FREED);\n", "",
         "loom", "handle", "a_barrier_with_waiters_is_busy"),
+    "handle: the last free of a barrier does not find that it was used": (
+        "barrier.rs", "compare_exchange(tag, tag | USED, ", "compare_exchange(tag, tag, ",
+        "loom", "handle", "a_barrier_with_waiters_is_busy"),
     "handle: a pinned slot is reused": (
         "handle/header.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
         "shuttle", "handle", "a_pinned_slot"),
