@@ -24,13 +24,10 @@ use crate::timer::finishing;
 struct Exit {
     callbacks: Vec<(Callback, usize)>,
     started: bool,
-    /// The ident of the thread that calls the callbacks, 0 if there is none.
-    runner: u64,
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static EXIT: InternalMutex<Exit> =
-    InternalMutex::new(Exit { callbacks: Vec::new(), started: false, runner: 0 });
+static EXIT: InternalMutex<Exit> = InternalMutex::new(Exit { callbacks: Vec::new(), started: false });
 
 impl ForkReset for Exit {
     fn reset_in_child(&mut self) {
@@ -110,17 +107,19 @@ fn run_callbacks_or_wait(deadline: Deadline) -> bool {
         let mut exit = EXIT.lock();
         exit.started = true;
         let seen = exit_callbacks::runs();
-        if exit.runner == me {
+        let runner = exit_callbacks::runner();
+        if runner == me {
             drop(exit);
             run_all_callbacks();
             return true;
         }
-        if exit.runner == 0 {
-            exit.runner = me;
+        if runner == 0 {
             exit_callbacks::begin_run(me);
             drop(exit);
             run_all_callbacks();
-            EXIT.lock().finish_run();
+            exit = EXIT.lock();
+            exit_callbacks::end_run();
+            drop(exit);
             exit_callbacks::wake_waiters();
             return true;
         }
@@ -142,18 +141,11 @@ fn run_all_callbacks() {
     }
 }
 
-impl Exit {
-    fn finish_run(&mut self) {
-        self.runner = 0;
-        exit_callbacks::end_run();
-    }
-}
-
 /// In a child of fork: if another thread was calling the callbacks, it does not exist here.
 pub(crate) fn after_fork_in_child() {
-    let mut exit = EXIT.lock();
-    if exit.runner != ident::ident() {
-        exit.finish_run();
+    let _exit = EXIT.lock();
+    if exit_callbacks::runner() != ident::ident() {
+        exit_callbacks::end_run();
     }
 }
 

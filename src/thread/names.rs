@@ -27,7 +27,7 @@ use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sync::padded::Padded;
 use crate::sys::fd;
