@@ -1,6 +1,6 @@
 //! Condition: Python's `threading.Condition`. A lock, and a queue of threads that wait to be notified.
 //!
-//! About half of this file is documentation and tests.
+//! The file exceeds 400 lines with its documentation and tests, which are about half of it.
 //!
 //! # The word (`header.word`)
 //!

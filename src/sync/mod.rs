@@ -2,10 +2,10 @@
 //!
 //! - [`fork_epoch`] counts the forks that led to this process;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
-//! - [`biased_mutex`] costs one thread no atomic operation, as long as no other thread needs it;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin;
 //! - [`padded`] keeps data that threads write often apart from other data;
+//! - [`biased_mutex`] is locked by one thread without a locked instruction, as long as no other thread needs it;
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
 //!   [`wake_queue`] the wake-ups that a thread still has to make, and [`wait_note`] says in the record what the thread waits for;

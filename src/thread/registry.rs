@@ -12,11 +12,12 @@
 //!
 //! *One mutex for what changes together.* The registry mutex also protects the pending timers, the counters that a
 //! start uses, and the flags and states of which `thread::object` says so. So the start of a timer, and its end, locks
-//! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list. The file
-//! exceeds 400 lines because all of it changes under this mutex.
+//! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list.
 //!
 //! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return a
 //! [`DeferredWake`], which the caller uses after the unlock. Rare ones wake under the mutex.
+//!
+//! The file exceeds 400 lines because all of it changes under this mutex.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::ptr;

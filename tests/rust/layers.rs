@@ -1,5 +1,5 @@
-//! Checks the dependencies between the files of `src/`: each file uses only files of its own layer and of lower layers,
-//! and there are no cycles.
+//! Checks the files of `src/`: each file uses only files of its own layer and of lower layers, there are no cycles, and
+//! long files say why they are long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -35,7 +35,7 @@ const LAYERS: [&[&str]; 12] = [
 
 type Files = BTreeMap<String, String>;
 
-/// Maps the path of each file, without `.rs`, to its text without comments and tests.
+/// Maps the path of each file, without `.rs`, to its text without tests.
 fn read(directory: &Path, prefix: &str, files: &mut Files) {
     for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
@@ -43,11 +43,21 @@ fn read(directory: &Path, prefix: &str, files: &mut Files) {
             read(&entry.path(), &format!("{prefix}{name}/"), files);
         } else if let Some(stem) = name.strip_suffix(".rs") {
             let text = fs::read_to_string(entry.path()).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-            files.insert(format!("{prefix}{stem}"), lines.collect::<Vec<_>>().join("\n"));
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            files.insert(format!("{prefix}{stem}"), text.to_owned());
         }
     }
+}
+
+fn all_files() -> Files {
+    let mut files = Files::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
+    files
+}
+
+fn remove_comments(text: &mut String) {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    *text = code.collect::<Vec<_>>().join("\n");
 }
 
 /// Parses the path or the tree of paths at the beginning of the text, such as `a::{b, c::d}`, and adds its paths to
@@ -135,8 +145,8 @@ fn layer_of(file: &str) -> Option<usize> {
 
 #[test]
 fn dependencies_go_down_the_layers_and_form_no_cycles() {
-    let mut files = Files::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
+    let mut files = all_files();
+    files.values_mut().for_each(remove_comments);
     let uses = used_files(&files);
     let mut faults = Vec::new();
     for (file, used) in &uses {
@@ -161,4 +171,14 @@ fn dependencies_go_down_the_layers_and_form_no_cycles() {
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn files_of_more_than_400_lines_say_why() {
+    for (file, text) in all_files() {
+        let mut head = text.lines().take_while(|line| line.is_empty() || line.starts_with("//"));
+        let says_why =
+            head.any(|line| line.contains("The file exceeds 400 lines") || line.contains("The file is long"));
+        assert!(says_why || text.lines().count() <= 400, "{file}.rs is long, and its head does not say why");
+    }
 }
