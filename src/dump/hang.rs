@@ -73,6 +73,29 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     }
 }
 
+/// Locks the hook for a fork: a child in which it had been changing would find none.
+pub(crate) fn lock_for_fork() {
+    SETTING.lock_for_fork();
+}
+
+/// Releases what `lock_for_fork` locked, in the parent.
+///
+/// # Safety
+/// As for `InternalMutex::unlock_after_fork`.
+pub(crate) unsafe fn unlock_after_fork() {
+    // SAFETY: guaranteed by the caller.
+    unsafe { SETTING.unlock_after_fork() };
+}
+
+/// Releases what `lock_for_fork` locked, in the child.
+///
+/// # Safety
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
+    // SAFETY: guaranteed by the caller.
+    unsafe { SETTING.reinit_in_child() };
+}
+
 /// Returns the hook and its argument; `None` if reports are off, or if a thread that does not run is changing them.
 fn hook() -> Option<(*mut c_void, *mut c_void)> {
     const MAX_TRIES: u32 = 1000;
@@ -283,6 +306,38 @@ mod tests {
         });
         former_period_was_read.recv().unwrap();
         set_hook(HOUR_NS, None, ptr::null_mut());
+        thread.join().unwrap();
+        set_hook(0, None, ptr::null_mut());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_child_of_fork_finds_a_hook_that_another_thread_was_changing() {
+        const CHANGE: Duration = Duration::from_millis(20);
+        let _hook_in_use = HOOK_IN_USE.lock().unwrap();
+        let _lock = Handle::<crate::lock::lock::Lock>::new().unwrap();
+        set_hook(HOUR_NS, None, ptr::null_mut());
+        let (changes, begun) = channel();
+        let thread = std::thread::spawn(move || {
+            let setting = SETTING.lock();
+            SEQ.fetch_add(1, Ordering::Relaxed);
+            changes.send(()).unwrap();
+            std::thread::sleep(CHANGE);
+            SEQ.fetch_add(1, Ordering::Release);
+            drop(setting);
+        });
+        begun.recv().unwrap();
+        // SAFETY: the child only reads the hook.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_found = hook().is_some();
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!is_found)) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
         thread.join().unwrap();
         set_hook(0, None, ptr::null_mut());
     }

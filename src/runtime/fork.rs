@@ -30,6 +30,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::dump;
+use crate::dump::hang;
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::local::tables;
@@ -173,11 +174,13 @@ fn lock_all() {
     stack_cache::lock_for_fork();
     ARENAS.iter().for_each(|arena| arena.lock_for_fork());
     POOL.lock_for_fork();
+    hang::lock_for_fork();
 }
 
 fn unlock_all() {
     // SAFETY: the calling thread holds them.
     unsafe {
+        hang::unlock_after_fork();
         POOL.unlock_after_fork();
         ARENAS.iter().for_each(|arena| arena.unlock_after_fork());
         stack_cache::unlock_after_fork();
@@ -208,6 +211,7 @@ fn after_fork_in_child() -> u8 {
         stack_cache::reinit_in_child();
         ARENAS.iter().for_each(|arena| arena.reinit_in_child());
         POOL.reinit_in_child();
+        hang::reinit_in_child();
     }
     LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
     let outer = tls::with(|block| {

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -1114,6 +1115,55 @@ static void deadlock_with_main_is_reported(void)
     CHECK(false);
 }
 
+static pthread_key_t last_key;
+static atomic_bool in_last_destructor;
+
+/* In its last round, the thread has called the destructors of the library. */
+static void acquire_in_last_destructor(void *value)
+{
+    static int rounds;
+    if (++rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        CHECK_INT(pthread_setspecific(last_key, value), 0);
+    } else {
+        atomic_store(&in_last_destructor, true);
+        CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    }
+}
+
+static void *end_with_destructor(void *value)
+{
+    CHECK_INT(pthread_setspecific(last_key, value), 0);
+    return value;
+}
+
+static void *observe_deadlock_of_exiting_thread(void *unused)
+{
+    wait_until(is_reported, NULL);
+    CHECK_INT(reported.kind, THREADING_HANG_DEADLOCK);
+    sleep_for(0.3);
+    CHECK_INT(report_calls(), 1);
+    _exit(0);
+    return unused;
+}
+
+/* Several threads join a thread that has nearly ended: they poll. */
+static void deadlock_with_exiting_thread_is_reported(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    CHECK_INT(pthread_key_create(&last_key, acquire_in_last_destructor), 0);
+    threading_thread *ends = start_named("ends", end_with_destructor, &last_key);
+    while (!atomic_load(&in_last_destructor))
+        sleep_for(0.001);
+    start_named("joiner", join_thread, ends);
+    start_named("joiner", join_thread, ends);
+    sleep_for(0.05);
+    start_observer(observe_deadlock_of_exiting_thread);
+    CHECK_STATUS(threading_thread_join(ends), THREADING_OK);
+    CHECK(false);
+}
+
 static void deadlock_is_reported_without_memory(void)
 {
     CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
@@ -1260,6 +1310,7 @@ IN_CHILD(not_cancelled)
 IN_CHILD(beside_load)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
+IN_CHILD(deadlock_with_exiting_thread_is_reported)
 IN_CHILD(deadlock_is_reported_without_memory)
 IN_CHILD(hook_may_wait)
 IN_CHILD(signals_do_not_change_reports)
@@ -1297,6 +1348,8 @@ static const struct test_case cases[] = {
     {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
+    {"the hang hook is called once for a deadlock with a thread that several threads join while it ends",
+     deadlock_with_exiting_thread_is_reported_case},
     {"the hang hook is called if there is no memory for a long report", deadlock_is_reported_without_memory_case},
     {"the hang hook may wait", hook_may_wait_case},
     {"signals neither defer nor repeat the call of the hang hook", signals_do_not_change_reports_case},

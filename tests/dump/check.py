@@ -413,6 +413,10 @@ def errors(programs):
             check("has ended" in tool(other.pid, status=1), "a zombie")
         finally:
             other.kill()
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "missing_party", directory) as program:
+        text = wait_until(lambda: re.search(r'"party-1" (\d+)  waits', tool(program.pid, status=None)), "hang")
+        found = tool(text[1])
+        check(found.startswith(f"threading: process {program.pid}, "), f"the ID of a thread: {found}")
     python = shutil.which("python3", path="/usr/bin")  # another user may not be able to run that of root
     if os.getuid() == 0 and python:
         with tempfile.TemporaryDirectory() as directory, Program(programs[0], "missing_party", directory) as program:
