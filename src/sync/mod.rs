@@ -3,7 +3,7 @@
 //! - [`fork_epoch`] counts the forks that led to this process;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
-//!   spin;
+//!   spin; [`batching`] decides whether a spinning waiter lets more accumulate before it takes something;
 //! - [`padded`] keeps data that threads write often apart from other data;
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
@@ -16,6 +16,7 @@
 
 pub(crate) mod adaptive_spin;
 pub(crate) mod atexit;
+pub(crate) mod batching;
 pub(crate) mod fork_epoch;
 pub(crate) mod hang_watch;
 pub(crate) mod list;
