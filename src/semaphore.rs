@@ -277,7 +277,13 @@ impl Handle<Semaphore> {
     }
 
     /// Adds `count` permits and wakes up to `count` waiters.
+    #[inline]
     pub fn release(self, count: i64) -> Result<()> {
+        if count == 1 && self.release_fast() { Ok(()) } else { self.release_slow(count) }
+    }
+
+    /// `release` after `release_fast` has returned false, or of any count.
+    pub(crate) fn release_slow(self, count: i64) -> Result<()> {
         let (semaphore, tag) = self.slot()?;
         happens_before(semaphore);
         let mut word = semaphore.word().load(Ordering::Relaxed);
