@@ -38,6 +38,10 @@
 //! released finds no permit, and its wait fails with [`Error::Handle`]; `FREED_WITH_WAITERS` makes the upper half
 //! nonzero, so that it does not park.
 //!
+//! A waiter that spins may leave the first permits in the semaphore for some microseconds, until there are more
+//! (`sync::batching`). That changes nothing for other threads: they may take these permits, and each release wakes as
+//! many waiters as without the delay.
+//!
 //! # Signal handlers
 //!
 //! release uses no queue and no mutex, so a signal handler may call it.
@@ -50,6 +54,7 @@ use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
+use crate::sync::batching::Batching;
 use crate::sync::wait_note::ParkNote;
 use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
@@ -58,7 +63,7 @@ use crate::sys::futex;
 use crate::sys::futex::Halves;
 use crate::sys::offsets::offsets;
 use crate::sys::probe;
-use crate::time::Timeout;
+use crate::time::{Deadline, Timeout};
 
 /// The maximum value of a semaphore.
 pub const SEMAPHORE_MAX: i64 = 2_147_483_647;
@@ -106,6 +111,7 @@ pub struct Semaphore {
     /// The fork epoch of the waiters that the word counts.
     waiter_epoch: WaiterEpoch,
     adaptive_spin: AdaptiveSpin,
+    batching: Batching,
 }
 
 offsets!(SemaphoreOffsets of Semaphore: limit, is_bounded);
@@ -229,8 +235,7 @@ impl Handle<Semaphore> {
             return registered.map(|_| true);
         };
         if let Some(until) = spin_deadline {
-            let acquired = spins
-                && (spin_until(until, || semaphore.try_decrement_as_spinner()) || !semaphore.stop_spinning());
+            let acquired = spins && (semaphore.spin(until) || !semaphore.stop_spinning());
             semaphore.adaptive_spin.finish(acquired || !spins);
             if acquired {
                 return Ok(true);
@@ -257,13 +262,14 @@ impl Handle<Semaphore> {
         }
     }
 
-    /// Adds a permit if there are no waiters. On false, the slow path decides.
+    /// Adds a permit if no waiter needs to be woken for it. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
         let Some((semaphore, tag)) = self.slot_fast() else { return false };
         let word = semaphore.word().load(Ordering::Relaxed);
-        value(word) < semaphore.limit.load(Ordering::Acquire) as u64
-            && word & (TAG | WAITERS) == tag
+        // Bit 63 is clear while the semaphore lives. The lower half is the tag if there are no waiters.
+        word / PERMIT < semaphore.limit.load(Ordering::Acquire) as u64
+            && (word as u32 == tag as u32 || word & TAG == tag && waiters_without_permit(word) == 0)
             && semaphore
                 .word()
                 .compare_exchange(word, word + PERMIT, Ordering::Release, Ordering::Relaxed)
@@ -271,7 +277,13 @@ impl Handle<Semaphore> {
     }
 
     /// Adds `count` permits and wakes up to `count` waiters.
+    #[inline]
     pub fn release(self, count: i64) -> Result<()> {
+        if count == 1 && self.release_fast() { Ok(()) } else { self.release_slow(count) }
+    }
+
+    /// `release` after `release_fast` has returned false, or of any count.
+    pub(crate) fn release_slow(self, count: i64) -> Result<()> {
         let (semaphore, tag) = self.slot()?;
         happens_before(semaphore);
         let mut word = semaphore.word().load(Ordering::Relaxed);
@@ -340,6 +352,21 @@ impl Semaphore {
         }
     }
 
+    /// Spins until there is a permit, and takes it. Returns false if there is none until the deadline.
+    fn spin(&self, until: Deadline) -> bool {
+        let is_batching = self.batching.plan();
+        spin_until(until, || {
+            if is_batching && value(self.word().load(Ordering::Relaxed)) > 0 {
+                self.batching.wait_for_more(|| {
+                    let word = self.word().load(Ordering::Relaxed);
+                    // Other waiters use the permits: no more accumulate.
+                    if waiters(word) == 1 { value(word) } else { 0 }
+                });
+            }
+            self.try_decrement_as_spinner()
+        })
+    }
+
     /// Takes a permit for the waiter that spins, if there is one.
     fn try_decrement_as_spinner(&self) -> bool {
         let word = self.word().load(Ordering::Relaxed);
@@ -394,6 +421,7 @@ impl Semaphore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::thread;
 
     #[test]
@@ -437,6 +465,34 @@ mod tests {
         acquirers.into_iter().for_each(|acquirer| acquirer.join().unwrap());
         assert_eq!(semaphore.value(), Ok(0));
         semaphore.free().unwrap();
+    }
+
+    #[test]
+    fn a_bounded_buffer_keeps_the_order() {
+        const SIZE: u64 = 64;
+        const ITEMS: u64 = 200_000;
+        let (free, used) =
+            (Handle::<Semaphore>::new(SIZE as i64).unwrap(), Handle::<Semaphore>::new(0).unwrap());
+        let items: Arc<Vec<AtomicU64>> = Arc::new((0..SIZE).map(|_| AtomicU64::new(0)).collect());
+        let producer = {
+            let items = items.clone();
+            thread::spawn(move || {
+                for item in 0..ITEMS {
+                    assert_eq!(free.acquire(Timeout::FOREVER), Ok(true));
+                    items[(item % SIZE) as usize].store(item, Ordering::Relaxed);
+                    used.release(1).unwrap();
+                }
+            })
+        };
+        for item in 0..ITEMS {
+            assert_eq!(used.acquire(Timeout::FOREVER), Ok(true));
+            assert_eq!(items[(item % SIZE) as usize].load(Ordering::Relaxed), item);
+            free.release(1).unwrap();
+        }
+        producer.join().unwrap();
+        assert_eq!((free.value(), used.value()), (Ok(SIZE as i64), Ok(0)));
+        free.free().unwrap();
+        used.free().unwrap();
     }
 
     #[test]

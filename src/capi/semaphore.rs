@@ -183,7 +183,7 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
 pub extern "C" fn threading_semaphore_release(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = from_ptr(semaphore);
     fast_path_or(semaphore.release_fast().then_some(THREADING_OK), move || {
-        status_of(signal_safe(|| semaphore.release(1)))
+        status_of(signal_safe(|| semaphore.release_slow(1)))
     })
 }
 

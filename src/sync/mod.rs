@@ -3,7 +3,7 @@
 //! - [`fork_epoch`] counts the forks that led to this process;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
-//!   spin;
+//!   spin; [`batching`] decides whether a spinning waiter lets more accumulate before it takes something;
 //! - [`padded`] keeps data that threads write often apart from other data;
 //! - [`biased_mutex`] is locked by one thread without a locked instruction, as long as no other thread needs it;
 //! - [`list`] is an intrusive list;
@@ -17,6 +17,7 @@
 
 pub(crate) mod adaptive_spin;
 pub(crate) mod atexit;
+pub(crate) mod batching;
 pub(crate) mod biased_mutex;
 pub(crate) mod fork_epoch;
 pub(crate) mod hang_watch;

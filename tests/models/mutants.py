@@ -59,6 +59,12 @@ MUTANTS = {
         "semaphore.rs", "                word + more,\n                Ordering::Release,",
         "                word + more,\n                Ordering::Relaxed,",
         "loom", "semaphore", "acquire_sees"),
+    "semaphore: the fast release is relaxed": (
+        "semaphore.rs", "compare_exchange(word, word + PERMIT, Ordering::Release,", "compare_exchange(word, word + PERMIT, Ordering::Relaxed,",
+        "loom", "semaphore", "acquire_sees"),
+    "semaphore: the fast release does not see that a waiter must be woken": (
+        "semaphore.rs", "word & TAG == tag && waiters_without_permit(word) == 0)", "word & TAG == tag)",
+        "loom", "semaphore", "acquire_sees"),
     "semaphore: a waiter that timed out stays counted": (
         "semaphore.rs", "!in_time && semaphore.cas_acquire(word, word - WAITER)", "!in_time && semaphore.cas_acquire(word, word)",
         "shuttle", "semaphore", "a_timeout_does_not"),
