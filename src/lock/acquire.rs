@@ -38,7 +38,8 @@ impl RawLock {
         timeout: Timeout,
         pin: impl FnOnce() -> Result<P>,
     ) -> Result<bool> {
-        if !timeout.is_zero() {
+        // Where there is a queue, hand-offs let the threads run in turn.
+        if !timeout.is_zero() && !self.word().has_waiters() {
             count_contended_acquire(owner_tag);
         }
         let mut spin = SpinWait::new();

@@ -1,9 +1,10 @@
 //! Turns of contending threads that share a CPU.
 //!
 //! The system may preempt a thread that contends for a lock in favor of another one that does so, too. The preempted
-//! thread is in no queue, so that no hand-off reaches it, and the lock may have no queue at all: then it waits until the
-//! time slice of the other thread ends, which the system checks only at its timer ticks, up to ten milliseconds apart.
-//! So the other thread ends its turn earlier: it yields its CPU (`sched_yield`) before it continues to acquire the lock.
+//! thread is in no queue. If the lock has none, there are no hand-offs: the thread waits until the time slice of the
+//! other one ends, which the system checks only at its timer ticks, up to ten milliseconds apart. So the other thread
+//! ends its turn earlier: it yields its CPU (`sched_yield`) before it continues to acquire the lock. If the lock has a
+//! queue, it does not: at the next hand-off it parks, and a thread that yields would be one more that is in no queue.
 //!
 //! A thread does so only if another one has lately contended for a lock on this CPU: contending threads leave their tag
 //! in a table with an entry for each CPU. If the other thread has gone, the call returns soon. Threads that do not
@@ -64,7 +65,7 @@ impl Turn {
     }
 }
 
-/// Called for each acquire that may block and has found the lock locked. Yields the CPU if the calling thread's turn has
+/// Called for each acquire that may block and has found the lock locked and without a queue. Yields the CPU if the calling thread's turn has
 /// ended.
 #[inline]
 pub(super) fn count_contended_acquire(owner_tag: u64) {

@@ -35,7 +35,7 @@ pub(super) const FAIR_AFTER_TICKS: u32 = 3;
 /// time of some hundred critical sections, so that this costs some percent of the rate.
 const FAIR_AFTER_TICKS_IF_LONG: u32 = FAIR_AFTER_TICKS - 1;
 /// A queue of more waiters than this is long.
-const LONG_QUEUE: usize = 24;
+const LONG_QUEUE: usize = 8;
 /// The extra delay before a hand-off to a waiter that has been woken and had parked on another CPU than the releasing
 /// thread's. Such a waiter is probably on its way; if not, another process uses its CPU, and a hand-off would stall all
 /// waiters.
