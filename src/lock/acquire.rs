@@ -16,6 +16,7 @@ use crate::sys::atomic::{Ordering, spin_loop};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{LIVE, TAG};
+use crate::lock::cpu_turns::count_contended_acquire;
 use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
@@ -37,6 +38,10 @@ impl RawLock {
         timeout: Timeout,
         pin: impl FnOnce() -> Result<P>,
     ) -> Result<bool> {
+        // Where there is a queue, hand-offs let the threads run in turn.
+        if !timeout.is_zero() && !self.word().has_waiters() {
+            count_contended_acquire(owner_tag);
+        }
         let mut spin = SpinWait::new();
         loop {
             let word = self.word().load();

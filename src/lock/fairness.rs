@@ -1,7 +1,7 @@
 //! Eventual fairness: when a release serves the waiter that has waited longest, and what it does for it.
 //!
 //! The fairness deadline is a fifth of a millisecond after the queue has formed or the last hand-off
-//! (`FAIR_AFTER_TICKS`). From then on, a release serves the first waiter, skipping unresponsive ones:
+//! (`FAIR_AFTER_TICKS`), or less in a long queue. From then on, a release serves the first waiter, skipping unresponsive ones:
 //!
 //! | the waiter | the release |
 //! |---|---|
@@ -31,6 +31,11 @@ use crate::time::Deadline;
 const TICK_SHIFT: u32 = 16;
 /// The time from the forming of the queue, or from a hand-off, to the fairness deadline: a fifth of a millisecond.
 pub(super) const FAIR_AFTER_TICKS: u32 = 3;
+/// The same in a long queue, in which the longest waits would be those for the threads ahead. Each hand-off takes the
+/// time of some hundred critical sections, so that this costs some percent of the rate.
+const FAIR_AFTER_TICKS_IF_LONG: u32 = FAIR_AFTER_TICKS - 1;
+/// A queue of more waiters than this is long.
+const LONG_QUEUE: usize = 8;
 /// The extra delay before a hand-off to a waiter that has been woken and had parked on another CPU than the releasing
 /// thread's. Such a waiter is probably on its way; if not, another process uses its CPU, and a hand-off would stall all
 /// waiters.
@@ -66,9 +71,11 @@ pub(super) enum FairTurn {
 pub(super) struct FairDeadline(u32);
 
 impl FairDeadline {
-    /// Sets the deadline that follows an event at the time `now`: the queue has formed, or a waiter was served.
-    pub(super) fn start(&mut self, now: u32) {
-        self.0 = now.wrapping_add(FAIR_AFTER_TICKS);
+    /// Sets the deadline that follows an event at the time `now`: the queue of these waiters has formed, or one of them
+    /// was served.
+    pub(super) fn start(&mut self, now: u32, waiters: &WaitQueue) {
+        let is_long = waiters.iter().nth(LONG_QUEUE).is_some();
+        self.0 = now.wrapping_add(if is_long { FAIR_AFTER_TICKS_IF_LONG } else { FAIR_AFTER_TICKS });
     }
 
     /// What a release at the time `now` does for the waiter that has waited longest. Records it if the first waiter is
@@ -99,7 +106,7 @@ impl FairDeadline {
     }
 
     /// Returns the number of ticks until the current offer may be revoked. It was made when the deadline was last
-    /// started.
+    /// started. In a long queue, the time is a tick shorter.
     pub(super) fn offer_time_left(&self, now: u32) -> u32 {
         let remaining = self.0.wrapping_add(OFFER_TIMEOUT_TICKS - FAIR_AFTER_TICKS).wrapping_sub(now);
         if remaining <= OFFER_TIMEOUT_TICKS { remaining } else { 0 }
@@ -162,7 +169,7 @@ mod tests {
         waiters.push_back(waiter);
         let mut deadline = FairDeadline(0);
         let started = u32::MAX - 1;
-        deadline.start(started);
+        deadline.start(started, &waiters);
         deadline.turn(&waiters, started.wrapping_add(elapsed))
     }
 
@@ -189,9 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn the_deadline_is_earlier_in_a_long_queue() {
+        // SAFETY: zeroed memory is a valid empty queue, and a valid record.
+        let mut waiters: WaitQueue = unsafe { core::mem::zeroed() };
+        let mut deadline = FairDeadline(0);
+        for count in 1..=LONG_QUEUE + 1 {
+            // SAFETY: as above.
+            waiters.push_back(Box::leak(Box::new(unsafe { core::mem::zeroed() })));
+            deadline.start(0, &waiters);
+            let is_due = matches!(deadline.turn(&waiters, FAIR_AFTER_TICKS_IF_LONG), FairTurn::Wake(_));
+            assert_eq!(is_due, count > LONG_QUEUE);
+        }
+    }
+
+    #[test]
     fn an_offer_ends_after_its_timeout() {
         let mut deadline = FairDeadline(0);
-        deadline.start(u32::MAX - 4);
+        // SAFETY: zeroed memory is a valid empty queue.
+        deadline.start(u32::MAX - 4, &unsafe { core::mem::zeroed() });
         let left = |elapsed| deadline.offer_time_left((u32::MAX - 4).wrapping_add(elapsed));
         assert_eq!(
             [left(0), left(10), left(OFFER_TIMEOUT_TICKS)],

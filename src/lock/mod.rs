@@ -1,7 +1,8 @@
 //! The locks.
 //!
 //! - [`raw`] is what is inside of a Lock and an RLock. Its parts are the state [`word`], the wait [`queue`], its eventual
-//!   [`fairness`], and [`acquire`], how a thread waits; [`contention`] is what a thread remembers of contended locks;
+//!   [`fairness`], and [`acquire`], how a thread waits; [`contention`] is what a thread remembers of contended locks, and
+//!   [`cpu_turns`] how contending threads share a CPU;
 //! - [`lockable`] is what else they have in common: the `Object` implementation, and annotations for race detectors;
 //! - [`lock`] is the Lock, [`rlock`] the RLock, and [`recursion`] an owner's recursion counts;
 //! - [`condition`] is the condition over a Lock or an RLock.
@@ -9,6 +10,7 @@
 mod acquire;
 pub(crate) mod condition;
 mod contention;
+mod cpu_turns;
 pub(crate) mod fairness;
 #[expect(clippy::module_inception, reason = "the folder is about all locks, and this file about Lock")]
 pub(crate) mod lock;

@@ -58,7 +58,7 @@ impl ForkReset for LockQueue {
 impl LockQueue {
     pub(super) fn push(&mut self, waiter: &'static Waiter) {
         if self.waiters.is_empty() {
-            self.fair_deadline.start(ticks_now());
+            self.fair_deadline.start(ticks_now(), &self.waiters);
             self.is_hot = false;
         }
         waiter.woken.set(false);

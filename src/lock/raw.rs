@@ -9,7 +9,7 @@
 //! | file | what it has |
 //! |---|---|
 //! | `word` | the states and transitions, the calls that need no mutex, and the releases of an RLock by a store |
-//! | `contention` | how a thread notices contention, and how often it leaves the fast path for the sake of fairness |
+//! | `contention`, `cpu_turns` | how a thread notices contention, and how contending threads share a CPU |
 //! | `fairness` | the fairness deadline, hand-offs, offers and their watchers |
 //! | `queue` | the waiters, the designated wakers and unresponsive waiters |
 //! | this one | invariants of the word and the queue; releases, offers, wake-ups, destruction |
@@ -124,7 +124,7 @@ impl RawLock {
                 return false;
             }
             if let FairTurn::HandOff(first) | FairTurn::Wake(first) = fair_turn {
-                queue.fair_deadline.start(now);
+                queue.fair_deadline.start(now, &queue.waiters);
                 let notified = first.notified.load(Ordering::Relaxed);
                 queue.is_hot = is_hot && !notified;
                 queue.mark_woken(first);
@@ -373,14 +373,14 @@ mod tests {
         let (raw, waiters): (&'static RawLock, &'static [Waiter; 2]) =
             unsafe { (Box::leak(Box::new(core::mem::zeroed())), Box::leak(Box::new(core::mem::zeroed()))) };
         {
-            let mut queue = raw.queue.lock();
+            let queue = &mut *raw.queue.lock();
             for (waiter, state) in waiters.iter().zip([first_state, PARKED]) {
                 waiter.prepare_to_wait(0);
                 waiter.set_state(state);
                 queue.push(waiter);
             }
             let started_before = if is_fair { FAIR_AFTER_TICKS } else { 0 };
-            queue.fair_deadline.start(ticks_now().wrapping_sub(started_before));
+            queue.fair_deadline.start(ticks_now().wrapping_sub(started_before), &queue.waiters);
         }
         raw.header.word.store(OWNED | HAS_WAITERS, Ordering::Relaxed);
         assert!(raw.release_to_waiters(OWNED));

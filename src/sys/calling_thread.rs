@@ -51,6 +51,12 @@ pub(crate) fn with_cancel_disabled<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Lets other threads of the same priority run on the calling thread's CPU, if there are any.
+pub(crate) fn yield_cpu() {
+    // SAFETY: no preconditions. The function does not fail.
+    unsafe { libc::sched_yield() };
+}
+
 /// Blocks the calling thread for a millisecond, or until a signal arrives. May be called in a signal handler.
 pub(crate) fn pause_for_a_millisecond() {
     // SAFETY: without descriptors, the pointer is not used.

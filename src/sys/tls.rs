@@ -54,6 +54,8 @@ pub(crate) struct PerThread {
     pub(crate) expects_waiters: Cell<bool>,
     /// How fast the thread releases contended Locks.
     pub(crate) release_pace: Cell<u8>,
+    /// Counts the acquires that have found a lock locked. `lock::cpu_turns`.
+    pub(crate) contended_acquires: Cell<u8>,
     /// When the thread last measured its pace: the low bits of the time in ticks.
     pub(crate) pace_measured: Cell<u16>,
     /// Identifies the trace to which the thread has written its name, and the thread. `dump::trace`.
