@@ -51,6 +51,13 @@ static const char *read_masked(int fd)
     return masked;
 }
 
+/* Sanitizers and Valgrind need memory, and handle signals, faults and the ends of threads in their own ways. */
+static void skip_under_tools(void)
+{
+    if (TEST_SANITIZED || test_slowness() != 1)
+        _exit(CHILD_SKIPPED);
+}
+
 static int text_file(void)
 {
     int fd = memfd_create("dump", 0);
@@ -742,7 +749,6 @@ static void cause_fault(void)
 {
     const struct rlimit no_core = {0};
     CHECK_INT(setrlimit(RLIMIT_CORE, &no_core), 0);
-    CHECK_INT(signal(SIGSEGV, SIG_DFL) == SIG_ERR, 0); /* a sanitizer may have a handler */
     CHECK_STATUS(threading_dump_on_signal(SIGSEGV, STDOUT_FILENO), THREADING_OK);
     void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED);
@@ -751,6 +757,7 @@ static void cause_fault(void)
 
 static void after_a_fault(void)
 {
+    skip_under_tools();
     int ends[2], status;
     char text[TEXT_SIZE], masked[TEXT_SIZE];
     size_t length = 0;
@@ -789,6 +796,7 @@ static void leave_handler(int signal)
 
 static void former_flags(void)
 {
+    skip_under_tools();
     struct sigaction unblocked = {.sa_handler = leave_handler, .sa_flags = SA_NODEFER};
     struct sigaction interrupts = {.sa_handler = count_former};
     int fd = text_file(), ends[2];
@@ -1149,6 +1157,7 @@ static void *observe_deadlock_of_exiting_thread(void *unused)
 /* Several threads join a thread that has nearly ended: they poll. */
 static void deadlock_with_exiting_thread_is_reported(void)
 {
+    skip_under_tools();
     objects_new();
     CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
     CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
@@ -1166,6 +1175,7 @@ static void deadlock_with_exiting_thread_is_reported(void)
 
 static void deadlock_is_reported_without_memory(void)
 {
+    skip_under_tools();
     CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
     start_deadlock();
     check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
