@@ -53,8 +53,8 @@ pub(crate) fn with_cancel_disabled<R>(f: impl FnOnce() -> R) -> R {
 
 /// Lets other threads of the same priority run on the calling thread's CPU, if there are any.
 pub(crate) fn yield_cpu() {
-    // SAFETY: no preconditions. The function does not fail.
-    unsafe { libc::sched_yield() };
+    // SAFETY: no preconditions. It fails only where a filter of system calls does not permit it.
+    super::preserving_errno(|| unsafe { libc::sched_yield() });
 }
 
 /// Blocks the calling thread for a millisecond, or until a signal arrives. May be called in a signal handler.
