@@ -564,6 +564,69 @@ static void many_with_one_deadline(void)
         CHECK_INT(atomic_load(&fired[i]), 1);
 }
 
+/* Timers that are due while the function of another one runs, so that they are all due when it returns. */
+enum { DUE_TOGETHER = 200 };
+
+static struct due_together {
+    threading_timer *timer;
+    threading_event *event;
+    atomic_int ran;
+    atomic_int cancelled;
+} due_together[DUE_TOGETHER];
+
+static void *run_of_many(void *arg)
+{
+    struct due_together *own = arg;
+    size_t index = (size_t)(own - due_together);
+    atomic_fetch_add(&own->ran, 1);
+    if (index == 0) {
+        sleep_for(0.02);
+    } else if (index % 40 == 9) {
+        CHECK_STATUS(threading_event_wait(own->event), THREADING_OK);
+    } else if (index % 40 == 19) {
+        pthread_exit(own);
+    } else if (index % 40 == 29) {
+        for (size_t other = index % 3; other < DUE_TOGETHER; other += 7) {
+            threading_status status = threading_timer_cancel(due_together[other].timer);
+            if (status == THREADING_OK)
+                atomic_store(&due_together[other].cancelled, 1);
+            else
+                CHECK_STATUS(status, THREADING_TOO_LATE);
+        }
+    } else if (index % 40 == 39) {
+        threading_timer *timer = timer_start(0, count, &own->ran);
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    }
+    return arg;
+}
+
+static void due_timers_are_not_lost(void)
+{
+    threading_event *event = event_new();
+    for (size_t i = 0; i < DUE_TOGETHER; i++) {
+        struct due_together *own = &due_together[i];
+        own->timer = threading_timer_new(i == 0 ? 0 : 0.01, run_of_many, own);
+        CHECK(own->timer != NULL);
+        own->event = event;
+    }
+    for (size_t i = 0; i < DUE_TOGETHER; i++)
+        CHECK_STATUS(threading_timer_start(due_together[i].timer), THREADING_OK);
+    for (size_t i = 0; i < DUE_TOGETHER; i++) {
+        if (i % 40 == 9)
+            continue;
+        CHECK_STATUS(threading_thread_join(thread_of(due_together[i].timer)), THREADING_OK);
+    }
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    wait_until(main_is_alone, NULL);
+    for (size_t i = 0; i < DUE_TOGETHER; i++) {
+        struct due_together *own = &due_together[i];
+        int ran = atomic_load(&own->ran), cancelled = atomic_load(&own->cancelled);
+        CHECK_INT(ran, cancelled ? 0 : i % 40 == 39 ? 2 : 1);
+        join_timer_and_free(own->timer);
+    }
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
 static void *block(void *arg)
 {
     sleep_for(0.5);
@@ -736,6 +799,8 @@ static const struct test_case cases[] = {
     {"a started timer stays alive without references, and may be freed in its own function", free_while_started},
     {"ten thousand pending timers use at most three system threads", many_pending},
     {"a thousand timers with the same deadline run once each", many_with_one_deadline},
+    {"timers that are due together run once or are cancelled, whatever the functions of the others do",
+     due_timers_are_not_lost},
     {"a function that blocks does not delay twenty other timers", blocked_function_delays_none},
     {"ten functions may block at the same time", many_functions_block},
     {"a timer's function may start timers", timers_start_timers},
