@@ -182,7 +182,7 @@ extern "C" fn call_with_info<const SET: usize>(
     former(signal, info, context);
 }
 
-/// Makes a dump, unless a handler of a later set does so.
+/// Writes the dump, unless the handler of a later set writes it.
 fn dump_if_last(set: usize, signal: c_int) {
     if LAST_SET[signal as usize].load(Ordering::Acquire) == set {
         dump_to_file(signal);

@@ -115,9 +115,16 @@ static void without_files(void)
 
 static void without_stderr(void)
 {
-    int saved = dup(STDERR_FILENO);
+    int saved = dup(STDERR_FILENO), ends[2];
     CHECK(saved >= 0);
     close(STDERR_FILENO);
+    CHECK_STATUS(threading_report_exception("Error", "this is not read"), THREADING_OK);
+    /* A closed pipe does not kill the process. */
+    CHECK_INT(pipe(ends), 0);
+    CHECK_INT(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    for (int i = 0; i < 2; i++)
+        if (ends[i] != STDERR_FILENO)
+            close(ends[i]);
     CHECK_STATUS(threading_report_exception("Error", "this is not read"), THREADING_OK);
     CHECK_INT(dup2(saved, STDERR_FILENO), STDERR_FILENO);
     close(saved);
