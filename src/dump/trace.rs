@@ -213,11 +213,12 @@ impl Events {
         let inner_ended = Deadline(tls::with(|block| block.traced_until.replace(ended.0)));
         let find = |key| last_wake(key).filter(|(time, _)| *time >= wait.began && *time <= ended);
         let split = |time: Deadline| time.max(inner_ended).min(ended);
-        let mut stage =
-            Stage { object: wait.object, owner: wait.owner, outcome: wait.outcome, is_notified: false };
+        let EndedWait { object, owner, outcome, is_notified, .. } = *wait;
+        let mut stage = Stage { object, owner, outcome, is_notified };
         let mut began = wait.began;
         // Only waiters in queues, whose keys are not their objects, are notified.
-        if let Some((time, by)) = find(wait.wake_key | NOTIFY).filter(|_| wait.wake_key != wait.object) {
+        let may_be_notified = wait.wake_key != object && !is_notified;
+        if let Some((time, by)) = may_be_notified.then(|| find(wait.wake_key | NOTIFY)).flatten() {
             let notified = split(time);
             self.wait_slice(&Stage { outcome: Outcome::Woken, ..stage }, began, notified);
             began = notified;

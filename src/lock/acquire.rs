@@ -62,19 +62,25 @@ impl RawLock {
         }
         let waiter = waiter::current()?;
         let _pin = pin()?;
-        self.acquire_queued(owner_tag, waiter, timeout.deadline(), false)
+        let deadline = timeout.deadline();
+        self.acquire_queued(owner_tag, waiter, deadline, false, self.note(waiter, deadline))
+    }
+
+    /// The note of a wait for this lock.
+    fn note(&self, waiter: &'static Waiter, deadline: Deadline) -> QueueNote {
+        QueueNote::new(waiter, self.header.handle_bits(), deadline)
     }
 
     /// Acquires the lock, waiting in the queue if need be. Returns false if the timeout expires. The slot is pinned.
-    /// `notified` is that of the waiter.
+    /// `notified` is that of the waiter, and `note` describes its wait in reports.
     fn acquire_queued(
         &self,
         owner_tag: u64,
         waiter: &'static Waiter,
         deadline: Deadline,
         notified: bool,
+        mut note: QueueNote,
     ) -> Result<bool> {
-        let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
         loop {
             let until = match self.enqueue_or_acquire(owner_tag, waiter, notified)? {
                 Some(until) => until,
@@ -216,9 +222,9 @@ impl RawLock {
         }
     }
 
-    /// Reacquires the lock for a condition's waiter that was notified before it parked, and is in no queue. The slot is
-    /// pinned.
-    pub(crate) fn reacquire_notified(&self, owner_tag: u64, waiter: &'static Waiter) {
+    /// Reacquires the lock for a condition's waiter that was notified before it parked, and is in no queue. `note` is
+    /// that of a wait for the condition, which has not begun. The slot is pinned.
+    pub(crate) fn reacquire_notified(&self, owner_tag: u64, waiter: &'static Waiter, note: QueueNote) {
         for _ in 0..NOTIFIED_SPINS {
             // The notifying thread needs the word, too, before it releases the lock.
             if !cfg!(model) {
@@ -231,13 +237,14 @@ impl RawLock {
                 return;
             }
         }
-        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true);
+        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true, note);
     }
 
     /// Reacquires the lock for a condition's waiter that is in no queue. The slot is pinned.
     pub(crate) fn reacquire(&self, owner_tag: u64, waiter: &'static Waiter) {
         // An error means that the lock has been destroyed while it was locked. No thread can release it, and there is
         // nothing left to exclude.
-        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, false);
+        let note = self.note(waiter, Deadline::NEVER);
+        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, false, note);
     }
 }

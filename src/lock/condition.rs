@@ -431,8 +431,8 @@ impl Condition {
             // It has been notified or aborted since.
             Err(_) => 0,
         };
-        let lock_bits = with_lock!(lock, lock => lock.bits());
-        let mut note = QueueNote::of_condition(waiter, self.header.handle_bits(), lock_bits, deadline);
+        let (bits, lock_bits) = (self.header.handle_bits(), with_lock!(lock, lock => lock.bits()));
+        let mut note = QueueNote::of_condition(waiter, bits, lock_bits, deadline);
         let state =
             waiter.wait_with_planned_spin(planned_spin, &mut note, &pin.raw().adaptive_spin, deadline);
         let timed_out = state == QUEUED && self.dequeue_unless_notified(tag, waiter);
@@ -440,7 +440,8 @@ impl Condition {
         let notified = !timed_out && !was_aborted;
         if notified && waiter.state() == NOTIFIED {
             drop(note);
-            pin.raw().reacquire_notified(owner_tag, waiter);
+            let note = QueueNote::of_condition(waiter, bits, lock_bits, Deadline::NEVER);
+            pin.raw().reacquire_notified(owner_tag, waiter, note);
             // Threads that alternate use the condition again soon. This one may have been freed.
             prefetch_for_write(self);
         } else if notified {

@@ -46,7 +46,6 @@ use crate::lock::word::{FLAGS, HANDOFF_PENDING, HAS_WAITERS, LockWord, OWNER_MAS
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::lock_annotations::AtomicTsanOwner;
 use crate::sync::mutex::InternalMutex;
-use crate::sync::wait_observer::{self, NOTIFY};
 use crate::sync::waiter::{ABORTED, GRANTED, OFFERED, RETRY, Waiter};
 use crate::sync::wake_queue::{CAPACITY, NotParked, WakeQueue};
 use crate::time::Deadline;
@@ -285,8 +284,7 @@ impl RawLock {
     pub(crate) fn requeue(&self, notified: impl Iterator<Item = &'static Waiter>) {
         self.with_queue(|queue, wake_queue| {
             for waiter in notified {
-                wait_observer::record_wake(core::ptr::from_ref(waiter) as usize | NOTIFY);
-                waiter.notified.store(true, Ordering::Relaxed);
+                waiter.notify();
                 queue.push(waiter);
             }
             self.update_flags_and_wake(queue, wake_queue);

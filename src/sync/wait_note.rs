@@ -75,7 +75,7 @@ pub(crate) struct Wait {
     pub(crate) object: usize,
     /// If the object is a condition, and the wait has no deadline: the handle of its lock, without bit 63. Otherwise 0.
     lock: usize,
-    /// If the object is a condition: a notify has moved the waiter to the queue of the condition's lock.
+    /// If the object is a condition: the thread has been notified, and waits for the condition's lock.
     pub(crate) notified: bool,
     /// If the thread waits in a queue: the state of its waiter.
     pub(crate) state: u32,
@@ -138,7 +138,7 @@ impl Waiter {
             since: note.since.load(Ordering::Relaxed),
             until: note.until.load(Ordering::Relaxed),
             object: note.object.load(Ordering::Relaxed),
-            observed: wait_observer::begin(object),
+            observed: wait_observer::begin(object, || self.notified.load(Ordering::Relaxed)),
         };
         let count = outer.since.wrapping_add(COUNT_ONE) & COUNT_MASK;
         let time = Deadline::recently().0 & !(COUNT_MASK | WAITING);

@@ -47,6 +47,7 @@ pub(crate) struct ObservedWait {
     object: usize,
     began: Deadline,
     owner: u64,
+    is_notified: bool,
 }
 
 /// How a wait has ended.
@@ -64,13 +65,15 @@ pub(crate) struct EndedWait {
     pub(crate) began: Deadline,
     /// The identifier of the thread that owned the lock at the beginning; 0 if no thread did.
     pub(crate) owner: u64,
+    /// If the object is a condition: the thread had been notified before the wait began, which was for the lock.
+    pub(crate) is_notified: bool,
     /// The key under which the thread that has ended the wait has recorded that.
     pub(crate) wake_key: usize,
     pub(crate) outcome: Outcome,
 }
 
 impl ObservedWait {
-    const NONE: ObservedWait = ObservedWait { object: 0, began: Deadline(0), owner: 0 };
+    const NONE: ObservedWait = ObservedWait { object: 0, began: Deadline(0), owner: 0, is_notified: false };
 }
 
 /// The observers that are on.
@@ -118,14 +121,21 @@ fn active(since: Deadline) -> impl Iterator<Item = &'static Observer> {
 }
 
 #[inline]
-pub(super) fn begin(object: usize) -> ObservedWait {
-    if ACTIVE.load(Ordering::Relaxed) == 0 { ObservedWait::NONE } else { begin_observed(object) }
+pub(super) fn begin(object: usize, is_notified: impl FnOnce() -> bool) -> ObservedWait {
+    if ACTIVE.load(Ordering::Relaxed) == 0 {
+        ObservedWait::NONE
+    } else {
+        begin_observed(object, is_notified())
+    }
 }
 
 #[cold]
-fn begin_observed(object: usize) -> ObservedWait {
+fn begin_observed(object: usize, is_notified: bool) -> ObservedWait {
     match active(Deadline::NEVER).next() {
-        Some(observer) => ObservedWait { object, began: Deadline::now(), owner: (observer.owner)(object) },
+        Some(observer) => {
+            let owner = (observer.owner)(object);
+            ObservedWait { object, began: Deadline::now(), owner, is_notified }
+        }
         None => ObservedWait::NONE,
     }
 }
@@ -139,8 +149,8 @@ pub(super) fn end(wait: ObservedWait, wake_key: usize, outcome: impl FnOnce() ->
 
 #[cold]
 fn end_observed(wait: ObservedWait, wake_key: usize, outcome: Outcome) {
-    let ObservedWait { object, began, owner } = wait;
-    let wait = EndedWait { object, began, owner, wake_key, outcome };
+    let ObservedWait { object, began, owner, is_notified } = wait;
+    let wait = EndedWait { object, began, owner, is_notified, wake_key, outcome };
     active(began).for_each(|observer| (observer.end)(&wait));
 }
 
@@ -233,14 +243,14 @@ mod tests {
             ENDED.swap(0, Ordering::Relaxed)
         };
         turn_on(CONTENTION, &OBSERVER);
-        let (first, second) = (begin(OBJECT), begin(OBJECT));
+        let (first, second) = (begin(OBJECT, || false), begin(OBJECT, || false));
         assert_eq!(end_counted(first), 1);
         turn_off(CONTENTION);
         std::thread::sleep(std::time::Duration::from_millis(1));
         turn_on(CONTENTION, &OBSERVER);
         assert_eq!(end_counted(second), 0);
         turn_off(CONTENTION);
-        assert_eq!(end_counted(begin(OBJECT)), 0);
+        assert_eq!(end_counted(begin(OBJECT, || false)), 0);
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::padded::Padded;
-use crate::sync::wait_observer;
+use crate::sync::wait_observer::{self, NOTIFY};
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::memory;
@@ -272,12 +272,19 @@ impl Waiter {
         }
     }
 
+    /// Marks a condition's waiter as notified, under the mutex of the queue.
+    pub(crate) fn notify(&self) {
+        // In this order, a waiter that begins its note between the two finds the flag, and one that begins it before
+        // finds the record at the end of its wait.
+        self.notified.store(true, Ordering::Relaxed);
+        wait_observer::record_wake(ptr::from_ref(self) as usize | NOTIFY);
+    }
+
     /// Ends the wait of a condition's waiter that has not parked, under the mutex of the queue, from which the caller
     /// has removed it. Returns false if it is parked, or about to park. Unlike `complete`, does not change the state of
     /// a parked waiter.
     pub(crate) fn notify_running(&self, adaptive_spin: &AdaptiveSpin) -> bool {
-        wait_observer::record_wake(ptr::from_ref(self) as usize | wait_observer::NOTIFY);
-        self.notified.store(true, Ordering::Relaxed);
+        self.notify();
         if self.state.compare_exchange(SPINNING, NOTIFIED, Ordering::Release, Ordering::Relaxed).is_ok() {
             adaptive_spin.finish(true);
             return true;

@@ -256,6 +256,40 @@ static void notified_waiter(void)
                "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"MainThread\", for # s\n");
 }
 
+enum { NOTIFIES = 200 };
+
+static int begun_waits; /* protected by the condition's lock */
+
+static void *wait_repeatedly(void *arg)
+{
+    CHECK_STATUS(threading_condition_acquire(arg), THREADING_OK);
+    for (begun_waits = 1; begun_waits <= NOTIFIES; begun_waits++)
+        CHECK_STATUS(threading_condition_wait(arg), THREADING_OK);
+    CHECK_STATUS(threading_condition_release(arg), THREADING_OK);
+    return arg;
+}
+
+/* The dump is the same whether the waiter was parked when it was notified or was about to park. */
+static void notified_before_it_parks(void)
+{
+    objects_new();
+    threading_thread *waiter = start_named("consumer", wait_repeatedly, condition);
+    for (int notifies = 0; notifies < NOTIFIES;) {
+        CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+        if (begun_waits == notifies + 1) {
+            CHECK_STATUS(threading_condition_notify(condition, 1), THREADING_OK);
+            notifies++;
+            check_dump("threading: process #, 2 threads\n"
+                       "\"MainThread\" #  makes this dump\n"
+                       "    owns rlock #\n"
+                       "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"MainThread\","
+                       " for # s\n");
+        }
+        CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+    }
+    CHECK_STATUS(threading_thread_join(waiter), THREADING_OK);
+}
+
 static void *acquire_both(void *second)
 {
     threading_lock *first = second == accounts ? journal : accounts;
@@ -1283,6 +1317,7 @@ static void each_kind_of_wait_case(void)
 }
 
 IN_CHILD(notified_waiter)
+IN_CHILD(notified_before_it_parks)
 IN_CHILD(two_locks)
 IN_CHILD(own_lock)
 IN_CHILD(lock_and_join)
@@ -1333,6 +1368,7 @@ static const struct test_case cases[] = {
     {"a dump shows the main thread of a program without other threads", main_alone_case},
     {"a dump shows each kind of wait, and the owned locks", each_kind_of_wait_case},
     {"a notified waiter waits for the condition's lock", notified_waiter_case},
+    {"the same for one that was notified before it parked", notified_before_it_parks_case},
     {"a deadlock of two locks is found", two_locks_case},
     {"a thread that acquires its own lock is deadlocked", own_lock_case},
     {"a deadlock of a lock and a join is found", lock_and_join_case},

@@ -132,6 +132,14 @@ def each_kind(runner):
     check_equal(list(trace.processes.values()), ["traced"])
 
 
+def notified_before_it_parks(runner):
+    """a waiter that is notified before it parks waits for the lock of its condition"""
+    runner.run("notified_before_it_parks")
+    names = collections.Counter(found.name for found in runner.trace().slices if found.thread == "waiter")
+    notify, lock = 'waits for a notify on condition "queue"', 'waits for the lock of condition "queue"'
+    check(set(names) <= {notify, lock} and names[notify] <= names[lock], names)
+
+
 def names(runner):
     """names of threads and objects are escaped, and a renamed thread has its new name"""
     runner.run("names")
@@ -231,7 +239,7 @@ def variable(runner):
                              "trace=/nonexistent/file\n")
 
 
-CASES = [each_kind, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, closed, killed,
+CASES = [each_kind, notified_before_it_parks, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, closed, killed,
          variable]
 
 

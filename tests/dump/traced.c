@@ -112,6 +112,42 @@ static void each_kind(const char *path)
     OK(threading_sleep(WAIT));
 }
 
+/* ------------------------------------------------------------------------------------- notified while it runs */
+
+enum { NOTIFIES = 200 };
+
+static int begun_waits; /* protected by the condition's lock */
+
+static void *wait_repeatedly(void *arg)
+{
+    OK(threading_condition_acquire(condition));
+    OK(threading_event_set(event));
+    for (begun_waits = 1; begun_waits <= NOTIFIES; begun_waits++)
+        OK(threading_condition_wait(condition));
+    OK(threading_condition_release(condition));
+    return arg;
+}
+
+/* Notifies the waiter as soon as it has released the lock, when it has not parked as a rule, and keeps the lock. */
+static void notified_before_it_parks(const char *path)
+{
+    const struct timespec millisecond = {.tv_nsec = 1000000};
+    OK(threading_trace(file_new(path, "")));
+    threading_thread *thread = start("waiter", wait_repeatedly, NULL);
+    OK(threading_event_wait(event));
+    for (int notifies = 0; notifies < NOTIFIES;) {
+        OK(threading_condition_acquire(condition));
+        if (begun_waits == notifies + 1) {
+            OK(threading_condition_notify(condition, 1));
+            notifies++;
+            nanosleep(&millisecond, NULL);
+        }
+        OK(threading_condition_release(condition));
+    }
+    OK(threading_thread_join(thread));
+    OK(threading_trace(-1));
+}
+
 /* -------------------------------------------------------------------------------------------------- names */
 
 static void *wait_for_event(void *arg)
@@ -501,7 +537,7 @@ int main(int argc, char **argv)
         {"each_kind", each_kind}, {"names", names},     {"freed", freed}, {"load", load}, {"restarts", restarts},
         {"forked", forked},       {"failing", failing}, {"exits", exits}, {"killed", killed},
         {"handlers", handlers},   {"picture", picture}, {"full_pipe", full_pipe},
-        {"closed", closed},
+        {"closed", closed},       {"notified_before_it_parks", notified_before_it_parks},
     };
     CHECK((lock = threading_lock_new()) != NULL && (rlock = threading_rlock_new()) != NULL);
     CHECK((condition = threading_condition_new()) != NULL && (semaphore = threading_semaphore_new(0)) != NULL);

@@ -142,10 +142,10 @@ MUTANTS = {
         "{ self.state.store(NOTIFIED, Ordering::Release); true }",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks does not reacquire the lock": (
-        "lock/condition.rs", "            pin.raw().reacquire_notified(owner_tag, waiter);\n", "",
+        "lock/condition.rs", "            pin.raw().reacquire_notified(owner_tag, waiter, note);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks ignores that the lock is taken": (
-        "lock/acquire.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true);\n", "",
+        "lock/acquire.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true, note);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks acquires the lock relaxed": (
         "lock/acquire.rs", "if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::AcqRel) {",
