@@ -30,6 +30,9 @@
 //! acquires no other lock. So it has owned its lock of the cycle from the first reading of its own wait to the second
 //! reading of the lock, and all edges existed between the two readings.
 //!
+//! The waits are those that lasted when the snapshot was taken. So a deadlock that forms during a dump is not found (but
+//! for one that a notify completes), and the number of deadlocked threads agrees with the list of them.
+//!
 //! If a thread is seen to wait, its earlier releases of locks are seen, too: each release, even that of an RLock by a
 //! store, comes before the wait in the program order of the thread, and the reader reads the wait with acquire.
 //!
@@ -37,7 +40,8 @@
 //! between the readings shows this to the second one. So a thread that has just acquired a lock does not seem to wait
 //! for itself.
 
-use crate::dump::snapshot::{Entry, Snapshot};
+use crate::dump::snapshot::Snapshot;
+use crate::dump::threads::Entry;
 use crate::handle::Handle;
 use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
@@ -76,7 +80,7 @@ impl Snapshot {
 
     /// Returns whether a cycle contains this thread.
     pub(super) fn is_deadlocked(&self, entry: Entry) -> bool {
-        if entry.wait().is_some_and(|wait| wait.object == PROCESS_EXIT) {
+        if entry.recorded_wait().is_some_and(|wait| wait.object == PROCESS_EXIT) {
             let mut found = false;
             self.for_each(&mut |other| {
                 found = found || self.deadlock_of(other).is_some_and(|cycle| cycle.exiting == entry.ident);
@@ -94,7 +98,7 @@ impl Snapshot {
         // Brent's algorithm: the edges have entered a cycle without `start` if they lead to the checkpoint again.
         let (mut checkpoint, mut next_checkpoint) = (start.ident, 1);
         loop {
-            let wait = at.wait()?;
+            let wait = at.recorded_wait()?;
             let next = self.successor(&wait, start)?;
             for part in [at.ident, wait.id, wait.object as u64, next] {
                 cycle.hash = (cycle.hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
@@ -130,7 +134,7 @@ impl Snapshot {
 
     /// Returns the thread for which the thread of this entry waits, in a cycle.
     pub(super) fn next_in_cycle(&self, at: Entry, start: Entry) -> Option<Entry> {
-        self.find(self.successor(&at.wait()?, start)?)
+        self.find(self.successor(&at.recorded_wait()?, start)?)
     }
 }
 

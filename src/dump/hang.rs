@@ -9,7 +9,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
 
 use crate::barrier::Barrier;
 use crate::dump::line::{Lines, Output};
-use crate::dump::snapshot::{self, Entry, Snapshot};
+use crate::dump::snapshot::Snapshot;
+use crate::dump::threads::{self, Entry};
 use crate::dump::{dump, write};
 use crate::error::Result;
 use crate::handle::Handle;
@@ -165,7 +166,7 @@ pub(crate) fn abort_after_deadlock() {
 /// Reports a deadlock of the calling thread, which has waited for the period.
 fn check_deadlock() {
     let snapshot = Snapshot::take();
-    let Some(entry) = snapshot.find(snapshot::my_ident()) else { return };
+    let Some(entry) = snapshot.find(threads::my_ident()) else { return };
     let cycle = snapshot.deadlock_of(entry);
     if !cycle.is_some_and(|cycle| is_reporter(&snapshot, entry, cycle.length)) {
         return;
@@ -177,10 +178,10 @@ fn check_deadlock() {
     }
 }
 
-/// Returns whether the wait of this thread began last of those in its cycle. Of waits that began in the same clock tick,
+/// Returns whether the wait of this thread began last of those in its cycle. Of waits that began at the same time,
 /// that of the thread with the highest identifier counts. `length` is that of the cycle; false if it exists no more.
 fn is_reporter(snapshot: &Snapshot, start: Entry, length: usize) -> bool {
-    let began = |entry: Entry| Some((entry.wait()?.since, entry.ident));
+    let began = |entry: Entry| Some((entry.recorded_wait()?.since, entry.ident));
     let mut at = start;
     for _ in 0..length {
         match snapshot.next_in_cycle(at, start) {
@@ -197,8 +198,7 @@ fn is_reporter(snapshot: &Snapshot, start: Entry, length: usize) -> bool {
 fn report_exit() {
     report(EXIT);
     let snapshot = Snapshot::take();
-    let is_deadlocked =
-        snapshot.find(snapshot::my_ident()).is_some_and(|entry| snapshot.is_deadlocked(entry));
+    let is_deadlocked = snapshot.find(threads::my_ident()).is_some_and(|entry| snapshot.is_deadlocked(entry));
     drop(snapshot);
     if is_deadlocked && ABORTS.load(Ordering::Relaxed) {
         sys::abort();
@@ -349,5 +349,31 @@ mod tests {
         assert_eq!(hook(), Some((ptr::null_mut(), ptr::null_mut())));
         set_hook(0, None, ptr::null_mut());
         assert_eq!(hook(), None);
+    }
+
+    /// Otherwise the thread that reports may be one that has checked before the deadlock was complete.
+    #[test]
+    fn of_two_waits_the_later_one_has_the_later_time() {
+        let _hook_in_use = HOOK_IN_USE.lock().unwrap();
+        set_hook(HOUR_NS, None, ptr::null_mut());
+        let mut last = Deadline(0);
+        for _ in 0..1000 {
+            let begun = begin_a_wait();
+            assert!(begun > last);
+            last = begun;
+            let next = Deadline::now().add_ns(10_000);
+            while !next.has_passed() {}
+        }
+        set_hook(0, None, ptr::null_mut());
+    }
+
+    /// Returns when a wait of the calling thread has begun, according to its note.
+    fn begin_a_wait() -> Deadline {
+        const UNKNOWN_OBJECT: usize = 8;
+        let mut since = Deadline(0);
+        with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
+            since = waiter::current().unwrap().read_wait().unwrap().since;
+        });
+        since
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! A dump waits for no lock, allocates no memory and changes nothing but a static index, so that it may be made in a
 //! signal handler, in a child of fork, during process exit, and while any of the library's mutexes is held: it only
-//! tries to lock the registry, for the timers. [`snapshot`] reads the threads and locks, [`deadlock`] finds cycles,
-//! [`text`] describes threads, and [`line`] writes. [`layout`] lets other programs read the same data. [`trace`] writes
-//! each wait when it has ended, to a file that [`trace_file`] guards.
+//! tries to lock the registry, for the timers. [`threads`] reads the threads and locks, [`snapshot`] has an index of
+//! them, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes. [`layout`] lets other programs read
+//! the same data. [`trace`] writes each wait when it has ended, to a file that [`trace_file`] guards.
 
 mod contended;
 pub(crate) mod contention;
@@ -18,6 +18,7 @@ pub(crate) mod on_signal;
 mod sentences;
 mod snapshot;
 mod text;
+mod threads;
 pub(crate) mod trace;
 mod trace_file;
 
@@ -25,7 +26,8 @@ use core::ffi::c_int;
 
 use crate::dump::line::{Lines, Output};
 use crate::dump::sentences as say;
-use crate::dump::snapshot::{Entry, Snapshot};
+use crate::dump::snapshot::Snapshot;
+use crate::dump::threads::Entry;
 use crate::error::{Error, Result};
 use crate::sys::fd;
 use crate::time::Deadline;
@@ -80,7 +82,7 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
 fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, length: usize, now: Deadline) {
     let mut at = start;
     for _ in 0..length {
-        let Some(wait) = at.wait() else { return };
+        let Some(wait) = at.recorded_wait() else { return };
         lines.text("  ");
         text::thread_name(lines, at);
         lines.text(" ");

@@ -1,8 +1,4 @@
-//! The threads and locks of the process, read without a lock.
-//!
-//! Nothing here allocates memory, takes a lock, or blocks: a dump may be made by a signal handler that has interrupted
-//! any function of the library. Slots and waiters are never unmapped, so that they can be read at any time. What is
-//! read of one object belongs together, but not what is read of several.
+//! A snapshot of the threads and owned locks.
 //!
 //! *The index* consists of sorted arrays of the threads and of the owned locks. It is in static memory and serves one
 //! dump at a time. A dump that finds it in use, for example in a handler that has interrupted another dump, works
@@ -10,58 +6,17 @@
 //! no room.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::handle::Handle;
-use crate::lock::lock::Lock;
-use crate::lock::lockable::Lockable;
-use crate::lock::rlock::RLock;
-use crate::sync::wait_note::Wait;
-use crate::sync::waiter;
+use crate::dump::threads::{
+    self, Entry, LATER, NO_IDENT, NOT_RECORDED, OwnedLock, find_thread, find_waiter, ident_of, live_threads,
+    main_without_object, owned_locks, waits,
+};
 use crate::sync::waiter::Waiter;
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::sys::{calling_thread, tls};
-use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
-use crate::thread::object::{DONE, MAIN, NOT_STARTED, TERMINATED, TIMER, Thread};
+use crate::sys::tls;
+use crate::thread::object::Thread;
 use crate::thread::registry;
-
-/// The identifier of an entry without one. No lock has this owner.
-const NO_IDENT: u64 = u64::MAX;
-
-/// A thread that is alive, or a wait of one that has no `Thread` object.
-#[derive(Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) ident: u64,
-    pub(super) thread: Option<&'static Thread>,
-    pub(super) waiter: Option<&'static Waiter>,
-}
-
-impl Entry {
-    /// Returns what the thread waits for; `None` if the record serves another thread by now, or the thread runs the
-    /// function of another timer.
-    pub(super) fn wait(self) -> Option<Wait> {
-        let waiter = self.waiter?;
-        waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)
-    }
-
-    fn is_of(&self, waiter: &Waiter) -> bool {
-        self.waiter.is_some_and(|other| core::ptr::eq(other, waiter))
-    }
-
-    /// Returns the thread's object, unless the thread has ended and the slot contains another one by now.
-    pub(super) fn live_thread(self) -> Option<&'static Thread> {
-        self.thread.filter(|thread| thread.ident() == self.ident)
-    }
-}
-
-/// A lock that a thread owns.
-#[derive(Clone, Copy)]
-pub(super) struct OwnedLock {
-    pub(super) owner: u64,
-    is_reentrant: bool,
-    pub(super) bits: usize,
-    pub(super) waiters: u32,
-}
 
 const MAX_THREADS: usize = 8192;
 const MAX_LOCKS: usize = 8192;
@@ -79,17 +34,13 @@ unsafe impl Sync for Shared {}
 /// The index. It is not in the section of untracked statics, which would store its zeros in the file. So race detectors
 /// check it as they check the program's memory.
 static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
-    threads: [Entry { ident: 0, thread: None, waiter: None }; MAX_THREADS],
-    locks: [OwnedLock { owner: 0, is_reentrant: false, bits: 0, waiters: 0 }; MAX_LOCKS],
+    threads: [Entry::EMPTY; MAX_THREADS],
+    locks: [OwnedLock::EMPTY; MAX_LOCKS],
 }));
 
 /// The address of the per-thread block of the thread that uses the index, 0 if no thread does.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static USER: AtomicUsize = AtomicUsize::new(0);
-
-/// The process ID, which each snapshot stores: it is needed for each waiter, and costs a system call.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static PID: AtomicU32 = AtomicU32::new(0);
 
 fn calling_user() -> usize {
     tls::with(|block| core::ptr::from_ref(block) as usize)
@@ -123,8 +74,7 @@ impl Drop for Snapshot {
 
 impl Snapshot {
     pub(super) fn take() -> Snapshot {
-        // SAFETY: no preconditions.
-        PID.store(unsafe { libc::getpid() } as u32, Ordering::Relaxed);
+        threads::store_process_id();
         if USER.compare_exchange(0, calling_user(), Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Snapshot { threads: &[], locks: &[], has_all_locks: false, has_index: false };
         }
@@ -144,7 +94,7 @@ impl Snapshot {
         self.threads.iter().filter(|entry| is_main(entry)).for_each(|entry| f(*entry));
         self.threads.iter().filter(|entry| !is_main(entry)).for_each(|entry| f(*entry));
         if let Some(main) = main_without_object().filter(|main| self.indexed(main.ident).is_none()) {
-            f(Entry { waiter: find_waiter(main.ident), ..main });
+            f(self.unindexed(main.ident, None, find_waiter(main.ident)));
         }
         let mut last = None;
         let is_next = |ident, last| self.indexed(ident).is_none() && last < Some(order(ident));
@@ -154,7 +104,7 @@ impl Snapshot {
         {
             let ident = thread.ident();
             last = Some(order(ident));
-            f(Entry { ident, thread: Some(thread), waiter: find_waiter(ident) });
+            f(self.unindexed(ident, Some(thread), find_waiter(ident)));
         }
         // The entries without an identifier are in the order of the records, in which these are read again.
         let mut without_ident =
@@ -172,9 +122,20 @@ impl Snapshot {
                     || main_without_object().is_some_and(|main| main.ident == ident)
             };
             if !is_known {
-                f(Entry { ident, thread: None, waiter: Some(waiter) });
+                f(self.unindexed(ident, None, Some(waiter)));
             }
         }
+    }
+
+    /// The entry of a thread that is not in the index.
+    fn unindexed(
+        &self,
+        ident: u64,
+        thread: Option<&'static Thread>,
+        waiter: Option<&'static Waiter>,
+    ) -> Entry {
+        let has_room = self.has_index && self.threads.len() < MAX_THREADS;
+        Entry { ident, thread, waiter, wait_id: if has_room { LATER } else { NOT_RECORDED } }
     }
 
     fn indexed(&self, ident: u64) -> Option<Entry> {
@@ -193,7 +154,7 @@ impl Snapshot {
         let is_known = thread.is_some()
             || waiter.is_some()
             || main_without_object().is_some_and(|main| main.ident == ident);
-        is_known.then_some(Entry { ident, thread, waiter })
+        is_known.then(|| self.unindexed(ident, thread, waiter))
     }
 
     /// Calls `f` for each lock that a thread owns.
@@ -208,89 +169,6 @@ impl Snapshot {
             });
         }
     }
-}
-
-/// Returns the identifier of the calling thread. Main has one even if it has not been assigned to it yet; other threads
-/// without one have `NO_IDENT`.
-pub(super) fn my_ident() -> u64 {
-    match tls::owner_tag() {
-        0 if calling_thread::is_initial_thread() => registry::main_ident(),
-        0 => NO_IDENT,
-        tag => tag >> OWNER_SHIFT,
-    }
-}
-
-/// Returns the identifier of the thread that waits. Main has one even if it has not been assigned to it yet.
-fn ident_of(waiter: &Waiter, wait: &Wait) -> u64 {
-    if wait.owner_tag != 0 {
-        return wait.owner_tag >> OWNER_SHIFT;
-    }
-    let is_initial_thread = waiter.native_id() == PID.load(Ordering::Relaxed);
-    if is_initial_thread { registry::main_ident() } else { NO_IDENT }
-}
-
-/// Returns the main thread's object, whether main is alive or in the process exit. In a child of fork, the main thread
-/// of the parent may have an object, too.
-pub(super) fn main_thread() -> Option<&'static Thread> {
-    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(|thread| is_main(thread))
-}
-
-fn is_main(thread: &Thread) -> bool {
-    thread.has_flag(MAIN) && thread.ident() == registry::main_ident()
-}
-
-/// Returns the entry of the main thread if it has no object, which is created when the program first needs it.
-fn main_without_object() -> Option<Entry> {
-    let main = Entry { ident: registry::main_ident(), thread: None, waiter: None };
-    main_thread().is_none().then_some(main)
-}
-
-/// Calls `f` for each live thread: with its identifier, and its object if it has one.
-pub(super) fn for_each_live_thread(mut f: impl FnMut(u64, Option<&'static Thread>)) {
-    if let Some(main) = main_without_object() {
-        f(main.ident, None);
-    }
-    live_threads().for_each(|thread| f(thread.ident(), Some(thread)));
-}
-
-/// The live threads: those that have been started and have not ended. Of timers, those whose function runs. Main is always
-/// one of them: for its joiners, it has ended when a process exit or a shutdown begins to wait, but it runs on.
-fn live_threads() -> impl Iterator<Item = &'static Thread> {
-    let threads = Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread);
-    threads.filter(|thread| {
-        is_main(thread)
-            || !matches!(thread.state(), NOT_STARTED | TERMINATED | DONE)
-                && thread.ident() != 0
-                && (!thread.has_flag(TIMER) || thread.native_id() != 0)
-    })
-}
-
-pub(super) fn find_thread(ident: u64) -> Option<&'static Thread> {
-    live_threads().find(|thread| thread.ident() == ident)
-}
-
-fn waits() -> impl Iterator<Item = (&'static Waiter, Wait)> {
-    waiter::all().filter_map(|waiter| Some((waiter, waiter.read_wait()?)))
-}
-
-pub(super) fn find_waiter(ident: u64) -> Option<&'static Waiter> {
-    waits().find(|(waiter, wait)| ident_of(waiter, wait) == ident).map(|(waiter, _)| waiter)
-}
-
-fn owned_locks() -> impl Iterator<Item = OwnedLock> {
-    fn of<T: Lockable>() -> impl Iterator<Item = OwnedLock> {
-        Handle::<T>::unlocked_objects().filter_map(|(lock, tag)| {
-            let owner = lock.raw().word().owner(tag).ok().filter(|&owner| owner >= FIRST_OWNER_TAG)?;
-            let is_reentrant = !T::ANY_THREAD_MAY_RELEASE;
-            Some(OwnedLock {
-                owner: owner >> OWNER_SHIFT,
-                is_reentrant,
-                bits: Handle::of(lock).bits(),
-                waiters: 0,
-            })
-        })
-    }
-    of::<Lock>().chain(of::<RLock>())
 }
 
 /// Sorts an array by a key, by Shellsort: the standard library's sort needs ten times as much code, and more stack.
@@ -327,7 +205,7 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
     };
     let mut threads = 0;
     for thread in live_threads() {
-        threads = add(entries, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
+        threads = add(entries, Entry::of_thread(thread.ident(), Some(thread)));
     }
     if let Some(main) = main_without_object() {
         threads = add(entries, main);
@@ -337,9 +215,9 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
     for (waiter, wait) in waits() {
         let ident = ident_of(waiter, &wait);
         if let Some(at) = index_of(&entries[..threads], ident) {
-            entries[at].waiter = Some(waiter);
+            entries[at] = Entry { waiter: Some(waiter), wait_id: wait.id, ..entries[at] };
         } else if ident != NO_IDENT {
-            identified = add(entries, Entry { ident, thread: None, waiter: Some(waiter) });
+            identified = add(entries, Entry { ident, thread: None, waiter: Some(waiter), wait_id: wait.id });
         } else {
             has_others = true;
         }
@@ -348,7 +226,8 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
     let mut all = identified;
     for (waiter, wait) in waits() {
         if has_others && ident_of(waiter, &wait) == NO_IDENT {
-            all = add(entries, Entry { ident: NO_IDENT, thread: None, waiter: Some(waiter) });
+            let ident = NO_IDENT;
+            all = add(entries, Entry { ident, thread: None, waiter: Some(waiter), wait_id: wait.id });
         }
     }
     &entries[..all]
@@ -378,6 +257,7 @@ fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLo
 mod tests {
     use super::*;
     use crate::event::Event;
+    use crate::handle::Handle;
     use crate::time::Timeout;
 
     #[test]

@@ -8,7 +8,8 @@ use crate::dump::deadlock::{awaited_lock, owner_of};
 use crate::dump::layout::SYSCALLS;
 use crate::dump::line::{Lines, parse_decimal};
 use crate::dump::sentences as say;
-use crate::dump::snapshot::{self, Entry, OwnedLock, Snapshot};
+use crate::dump::snapshot::Snapshot;
+use crate::dump::threads::{self, Entry, OwnedLock};
 use crate::event::Event;
 use crate::handle::{Handle, Object, note};
 use crate::lock::condition::Condition;
@@ -36,8 +37,8 @@ pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
                 None => drop(lines.text(say::IDENT_THREAD).number(entry.ident)),
             }
         }
-        (None, _) if entry.ident == registry::main_ident() => match snapshot::main_thread() {
-            Some(main) => thread_name(lines, Entry { thread: Some(main), ..entry }),
+        (None, _) if entry.ident == registry::main_ident() => match threads::main_thread() {
+            Some(main) => thread_name(lines, Entry::of_thread(entry.ident, Some(main))),
             None => drop(lines.name(say::MAIN_THREAD.as_bytes())),
         },
         (None, Some(waiter)) => {
@@ -105,7 +106,7 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
         lines.text(say::WAITS_FOR_CALLBACKS);
     } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
         lines.text(say::JOINS);
-        thread_name(lines, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
+        thread_name(lines, Entry::of_thread(thread.ident(), Some(thread)));
     } else if let Ok(found @ (condition, _)) = Handle::<Condition>::from_bits(wait.object).check() {
         if wait.notified {
             is_notified = true;
@@ -208,7 +209,7 @@ pub(super) fn timers(lines: &mut Lines, now: Deadline) {
         calling_thread::pause_for_a_millisecond();
     };
     for timer in first.iter().flatten() {
-        let entry = Entry { ident: timer.ident, thread: Some(timer.thread), waiter: None };
+        let entry = Entry::of_thread(timer.ident, Some(timer.thread));
         if entry.live_thread().is_none() {
             continue;
         }
@@ -314,8 +315,7 @@ pub(super) fn kind_and_name(
 fn outside(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, native_id: u32, now: Deadline) {
     let number = system_call_of(native_id);
     if number.is_some_and(may_be_a_wait) {
-        let waiter = snapshot::find_waiter(entry.ident);
-        if let Some(wait) = (Entry { waiter, ..entry }).wait() {
+        if let Some(wait) = entry.later_wait() {
             return what_it_waits_for(lines, snapshot, &wait, now);
         }
     }
@@ -428,7 +428,7 @@ mod tests {
         let (thread, _) = created.check().unwrap();
         let mut buffer = [0; 1024];
         let mut lines = Lines::new(Output::Buffer(&mut buffer, 0));
-        let entry = Entry { ident: thread.ident(), thread: Some(thread), waiter: None };
+        let entry = Entry::of_thread(thread.ident(), Some(thread));
         super::thread(&mut lines, &Snapshot::take(), entry, Deadline::now());
         assert!(buffer.starts_with(b"\"worker\"  starting\n\0"));
     }

@@ -11,8 +11,8 @@ use core::ffi::{CStr, c_int};
 
 use crate::dump::deadlock::owner_ident;
 use crate::dump::json::JsonText;
-use crate::dump::snapshot;
 use crate::dump::text::kind_and_name;
+use crate::dump::threads;
 use crate::dump::trace_file::{self, Writer, change, pid};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -74,7 +74,7 @@ pub(crate) fn start_to_path(path: &[u8]) -> Result<()> {
 fn start_to(file: c_int, is_own: bool) -> Result<()> {
     change(Some((file, is_own)), Deadline::NEVER, &OBSERVER)?;
     // Threads that start from now on, or get another name, write it themselves.
-    snapshot::for_each_live_thread(|ident, thread| {
+    threads::for_each_live_thread(|ident, thread| {
         if let Some(writer) = Writer::enter() {
             Events::new(writer).thread_name(ident, thread);
         }
@@ -89,7 +89,7 @@ pub(crate) fn after_fork_in_child() {
 
 /// Writes the name of the thread with this identifier, which begins or has been renamed.
 fn named(ident: u64) {
-    let Some(thread) = snapshot::find_thread(ident).filter(|thread| thread.native_id() != 0) else { return };
+    let Some(thread) = threads::find_thread(ident).filter(|thread| thread.native_id() != 0) else { return };
     if let Some(writer) = Writer::enter() {
         Events::new(writer).thread_name(ident, Some(thread));
     }
@@ -165,10 +165,10 @@ impl Events {
 
     /// Adds the name of the calling thread, unless it has written its name to this trace before.
     fn own_name(&mut self) {
-        let ident = snapshot::my_ident();
+        let ident = threads::my_ident();
         let traced = self.writer.session << 32 ^ ident.rotate_left(48) ^ ident;
         if tls::with(|block| block.traced.replace(traced)) != traced {
-            self.thread_name(ident, snapshot::find_thread(ident));
+            self.thread_name(ident, threads::find_thread(ident));
         }
     }
 
@@ -245,7 +245,7 @@ impl Events {
         self.object_args(stage.object);
         if stage.owner != 0 {
             self.text.text("\"owner\":\"");
-            self.name_of_thread(stage.owner, snapshot::find_thread(stage.owner));
+            self.name_of_thread(stage.owner, threads::find_thread(stage.owner));
             self.text.text("\",");
         }
         self.text.text("\"result\":\"").text(match (stage.object, stage.outcome) {

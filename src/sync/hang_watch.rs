@@ -7,7 +7,7 @@
 //! thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its threads have
 //! checked.
 //!
-//! While the watch is off, a thread executes one more load before it parks.
+//! While the watch is off, a thread executes two more loads before it parks.
 
 use core::mem;
 use core::ptr;
@@ -28,8 +28,8 @@ static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
-/// Of the waits of a deadlock that began in the same tick of the coarse clock, one checks (`dump::hang`), and must not do
-/// so before the last one has begun. So no period is shorter than the longest tick, twice.
+/// Of the threads of a deadlock whose waits seem to have begun at the same time, one reports (`dump::hang`), and must not
+/// check before the last one has parked. So no period is shorter than a time for which a thread is rarely interrupted.
 const MIN_PERIOD_NS: u64 = 20_000_000;
 
 /// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that
@@ -139,6 +139,12 @@ impl ExitWatch {
         }
         is_due
     }
+}
+
+/// Returns whether threads that wait check. While they do, their notes need precise times.
+#[inline]
+pub(super) fn is_on() -> bool {
+    PERIOD_NS.load(Ordering::Relaxed) != 0
 }
 
 fn is_current(settings: u32) -> bool {

@@ -34,7 +34,7 @@ use core::ptr;
 use crate::sys::atomic::{Ordering, fence};
 
 use crate::error::Result;
-use crate::sync::hang_watch::HangWatch;
+use crate::sync::hang_watch::{self, HangWatch};
 use crate::sync::wait_observer::{self, ObservedWait, Outcome};
 use crate::sync::waiter;
 use crate::sync::waiter::{ABORTED, FREED, WaitNote, Waiter};
@@ -141,8 +141,9 @@ impl Waiter {
             observed: wait_observer::begin(object, || self.notified.load(Ordering::Relaxed)),
         };
         let count = outer.since.wrapping_add(COUNT_ONE) & COUNT_MASK;
-        let time = Deadline::recently().0 & !(COUNT_MASK | WAITING);
-        note.write(time | count | WAITING, until, object);
+        // The order of waits decides which thread reports a hang.
+        let time = if hang_watch::is_on() { Deadline::now() } else { Deadline::recently() };
+        note.write(time.0 & !(COUNT_MASK | WAITING) | count | WAITING, until, object);
         outer
     }
 

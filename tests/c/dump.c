@@ -329,6 +329,37 @@ static void two_locks(void)
                "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
 }
 
+/* The first line and the list of deadlocks agree, also if a deadlock forms while the dump is made. */
+static void forming_deadlocks(void)
+{
+    enum { ROUNDS = 500 };
+    objects_new();
+    for (int round = 0; round < ROUNDS; round++) {
+        threading_thread *threads[] = {start_named("one", acquire_both, journal),
+                                       start_named("two", acquire_both, accounts)};
+        while (!threading_lock_locked(accounts) || !threading_lock_locked(journal))
+            sleep_for(20e-6);
+        CHECK_STATUS(threading_event_set(event), THREADING_OK);
+        bool is_shown;
+        do {
+            const char *dump = masked_dump();
+            is_shown = strstr(dump, ", 2 of them deadlocked:\n" DEADLOCK "\"MainThread\" ") != NULL;
+            if (!is_shown && (strstr(dump, "deadlocked") != NULL || strstr(dump, "\n  \"") != NULL))
+                test_fail(__FILE__, __LINE__, "the dump is\n%s", dump);
+        } while (!is_shown);
+        /* The locks that the threads wait for; then those that they have acquired. */
+        for (int count = 0; count < 2; count++) {
+            CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+            CHECK_STATUS(threading_lock_release(journal), THREADING_OK);
+            for (int index = 0; count == 0 && index < 2; index++)
+                CHECK_STATUS(threading_thread_join(threads[index]), THREADING_OK);
+        }
+        CHECK_STATUS(threading_event_clear(event), THREADING_OK);
+        for (int index = 0; index < 2; index++)
+            CHECK_STATUS(threading_thread_free(threads[index]), THREADING_OK);
+    }
+}
+
 static void *acquire_twice(void *lock)
 {
     acquire_lock(lock);
@@ -1319,6 +1350,7 @@ static void each_kind_of_wait_case(void)
 IN_CHILD(notified_waiter)
 IN_CHILD(notified_before_it_parks)
 IN_CHILD(two_locks)
+IN_CHILD(forming_deadlocks)
 IN_CHILD(own_lock)
 IN_CHILD(lock_and_join)
 IN_CHILD(condition_and_join)
@@ -1370,6 +1402,7 @@ static const struct test_case cases[] = {
     {"a notified waiter waits for the condition's lock", notified_waiter_case},
     {"the same for one that was notified before it parked", notified_before_it_parks_case},
     {"a deadlock of two locks is found", two_locks_case},
+    {"a deadlock that forms during a dump is shown whole or not at all", forming_deadlocks_case},
     {"a thread that acquires its own lock is deadlocked", own_lock_case},
     {"a deadlock of a lock and a join is found", lock_and_join_case},
     {"a deadlock of a notified waiter, which had a timeout, and a join is found", condition_and_join_case},

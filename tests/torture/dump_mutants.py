@@ -32,7 +32,7 @@ MUTANTS = {
         "dump/deadlock.rs", "let second = self.find_cycle(entry)?;", "let second = first;",
         "torture", 60),
     "a record is read although it serves another thread": (
-        "dump/snapshot.rs", "waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)",
+        "dump/threads.rs", "waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)",
         "waiter.read_wait()",
         "torture", 60),
     "the link of a free slot is read as a note": (
@@ -57,7 +57,7 @@ MUTANTS = {
         "dump/text.rs", "if ident::exists_only_in_parent(ident) {", "if false {",
         "case", "a child of fork shows locks of the parent's threads"),
     "a child of fork takes the main thread of its parent for its own": (
-        "dump/snapshot.rs", "thread.has_flag(MAIN) && thread.ident() == registry::main_ident()", "thread.has_flag(MAIN)",
+        "dump/threads.rs", "thread.has_flag(MAIN) && thread.ident() == registry::main_ident()", "thread.has_flag(MAIN)",
         "case", "a child of fork that another thread than main has forked shows its own main thread"),
     "a wait in a signal handler leaves its fields": (
         "sync/wait_note.rs", "self.note.write(since, outer.until, outer.object);",
