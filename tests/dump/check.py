@@ -149,7 +149,8 @@ def mask_times(text):
 
 def mask(text):
     """Masks what may differ between two runs."""
-    text = re.sub(r"0x[0-9a-f]{5,}|\d+\.\d(?= ms)", "#", mask_times(text))
+    text = re.sub(r"\d+\.\d m?s(?= in total| the longest)", "# ms", text)
+    text = re.sub(r"0x[0-9a-f]{5,}", "#", mask_times(text))
     return re.sub(r'(?m)(?<=^threading: process )\d+|(?<=" )\d+(?=  )', "#", text)
 
 
@@ -248,7 +249,7 @@ def kernel_core(program):
 def is_running(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -18,6 +18,8 @@
         }                                                                                                    \
     } while (0)
 
+#include "../parked.h"
+
 static threading_event *event;
 static threading_lock *accounts, *journal, *unnamed;
 static threading_rlock *rlock;
@@ -274,7 +276,8 @@ static void contended(void)
     CHECK(threading_lock_acquire(accounts) == THREADING_OK);
     start("a", acquire_and_wait, accounts);
     start("b", acquire_and_wait, accounts);
-    CHECK(threading_sleep(0.2) == THREADING_OK);
+    until_thread_waits("a", "waits for lock");
+    until_thread_waits("b", "waits for lock");
     CHECK(threading_lock_release(accounts) == THREADING_OK);
 }
 

@@ -11,7 +11,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <threading.h>
@@ -25,7 +24,9 @@
     } while (0)
 #define OK(call) CHECK((call) == THREADING_OK)
 
-/* How long each wait lasts: long enough for a thread to park on a busy machine. */
+#include "../parked.h"
+
+/* How long each wait lasts at least, in seconds. */
 static const double WAIT = 0.05;
 
 static threading_lock *lock;
@@ -53,11 +54,12 @@ static threading_thread *start(const char *name, threading_target target, void *
     return thread;
 }
 
-/* Not threading_sleep, which would be in the trace. */
-static void pass_time(void)
+/* Returns when a thread whose name begins like this has waited for WAIT. Not by threading_sleep, which would be in the
+ * trace. */
+static void let_wait(const char *name, const char *text)
 {
-    struct timespec time = {.tv_nsec = (long)(WAIT * 1e9)};
-    nanosleep(&time, NULL);
+    until_thread_waits(name, text);
+    sleep_for(WAIT);
 }
 
 /* ---------------------------------------------------------------------------------------- each kind of wait */
@@ -80,7 +82,7 @@ static void *wait_for_all(void *arg)
     CHECK(threading_condition_wait_timeout(condition, WAIT) == THREADING_TIMED_OUT);
     OK(threading_condition_release(condition));
     OK(threading_sleep(WAIT));
-    pass_time();
+    until_thread_waits("MainThread", "joins \"waiter\"");
     return arg;
 }
 
@@ -90,21 +92,21 @@ static void each_kind(const char *path)
     OK(threading_lock_acquire(lock));
     OK(threading_rlock_acquire(rlock));
     threading_thread *thread = start("waiter", wait_for_all, NULL);
-    pass_time();
+    let_wait("waiter", "waits for lock \"journal\"");
     OK(threading_lock_release(lock));
-    pass_time();
+    let_wait("waiter", "waits for rlock \"accounts\"");
     OK(threading_rlock_release(rlock));
-    pass_time();
+    let_wait("waiter", "waits for event \"go\"");
     OK(threading_event_set(event));
-    pass_time();
+    let_wait("waiter", "waits for semaphore \"connections\"");
     OK(threading_semaphore_release(semaphore));
-    pass_time();
+    let_wait("waiter", "waits for a notify on condition \"queue\"");
     OK(threading_condition_acquire(condition));
     OK(threading_condition_notify(condition, 1));
-    pass_time();
+    sleep_for(WAIT);
     OK(threading_condition_release(condition));
     OK(threading_lock_acquire(lock));
-    pass_time();
+    let_wait("waiter", "waits at barrier \"phase\"");
     OK(threading_barrier_wait(barrier, NULL));
     OK(threading_thread_join(thread));
     OK(threading_trace(-1));
@@ -131,7 +133,6 @@ static void *wait_repeatedly(void *arg)
 /* Notifies the waiter as soon as it has released the lock, when it has not parked as a rule, and keeps the lock. */
 static void notified_before_it_parks(const char *path)
 {
-    const struct timespec millisecond = {.tv_nsec = 1000000};
     OK(threading_trace(file_new(path, "")));
     threading_thread *thread = start("waiter", wait_repeatedly, NULL);
     OK(threading_event_wait(event));
@@ -140,7 +141,7 @@ static void notified_before_it_parks(const char *path)
         if (begun_waits == notifies + 1) {
             OK(threading_condition_notify(condition, 1));
             notifies++;
-            nanosleep(&millisecond, NULL);
+            sleep_for(0.001);
         }
         OK(threading_condition_release(condition));
     }
@@ -153,6 +154,13 @@ static void notified_before_it_parks(const char *path)
 static void *wait_for_event(void *arg)
 {
     OK(threading_event_wait(event));
+    return arg;
+}
+
+static void *wait_and_be_joined(void *arg)
+{
+    OK(threading_event_wait(event));
+    until_thread_waits("MainThread", "joins ");
     return arg;
 }
 
@@ -172,13 +180,16 @@ static void names(const char *path)
     OK(threading_set_contention(true));
     OK(threading_trace(file_new(path, ".before")));
     threading_thread *before = start("before the trace", wait_for_event, NULL);
-    pass_time();
+    until_thread_waits("before the trace", "waits for event");
     OK(threading_trace(file_new(path, "")));
     threading_thread *renamed = start("old name", wait_for_event, NULL);
     threading_thread *long_name = start("a name that is longer than 64 bytes, and is cut in a report: "
                                         "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", wait_for_event, NULL);
     CHECK(pthread_create(&other, NULL, foreign, NULL) == 0);
     CHECK(threading_event_wait_timeout(unnamed, WAIT) == THREADING_TIMED_OUT);
+    until_thread_waits("old name", "waits for event");
+    until_thread_waits("a name that is longer", "waits for event");
+    until_thread_waits("thread ", "waits for event \"stop\"");
     OK(threading_event_set(event));
     OK(threading_event_set(never));
     OK(threading_thread_join(before));
@@ -187,7 +198,7 @@ static void names(const char *path)
     CHECK(pthread_join(other, NULL) == 0);
     OK(threading_event_clear(event));
     renamed = start("old name", wait_for_event, NULL);
-    pass_time();
+    until_thread_waits("old name", "waits for event");
     OK(threading_thread_set_name(renamed, "new\tname"));
     OK(threading_event_set(event));
     OK(threading_thread_join(renamed));
@@ -212,8 +223,7 @@ static void freed(const char *path)
         CHECK(of_one_wait != NULL);
         OK(threading_event_set_name(of_one_wait, "freed"));
         threading_thread *waiter = start("waiter", wait_for_freed, of_one_wait);
-        struct timespec time = {.tv_nsec = 200000};
-        nanosleep(&time, NULL);
+        sleep_for(0.0002);
         OK(threading_event_set(of_one_wait));
         OK(threading_event_free(of_one_wait));
         if (count % 2 == 0)
@@ -323,8 +333,8 @@ static void forked(const char *path)
         OK(threading_sleep(WAIT));
         OK(threading_trace(-1));
         OK(threading_trace(file_new(path, ".child")));
-        threading_thread *thread = start("in the child", wait_for_event, NULL);
-        pass_time();
+        threading_thread *thread = start("in the child", wait_and_be_joined, NULL);
+        let_wait("in the child", "waits for event \"go\"");
         OK(threading_event_set(event));
         OK(threading_thread_join(thread));
         exit(0);
@@ -347,7 +357,7 @@ static void handlers(const char *path)
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
     OK(threading_trace(file_new(path, "")));
     threading_thread *thread = start("waiter", wait_for_event, NULL);
-    pass_time();
+    until_thread_waits("waiter", "waits for event");
     CHECK(kill(getpid(), SIGUSR1) == 0);
     OK(threading_event_set(event));
     OK(threading_thread_join(thread));
@@ -413,9 +423,9 @@ static void failing(const char *path)
 
 /* --------------------------------------------------------------------------------------------------- exits */
 
-static void *end_after_a_wait(void *arg)
+static void *end_in_the_exit(void *arg)
 {
-    OK(threading_sleep(WAIT));
+    until_thread_waits("MainThread", "waits in the process exit");
     return arg;
 }
 
@@ -424,7 +434,7 @@ static void exits(const char *path)
 {
     if (getenv("THREADING_DEBUG") == NULL)
         OK(threading_trace(file_new(path, "")));
-    start("last", end_after_a_wait, NULL);
+    start("last", end_in_the_exit, NULL);
 }
 
 /* A program that closes all its descriptors, as daemons do, closes that of its trace, whose number another file gets. The
@@ -468,23 +478,17 @@ static void killed(const char *path)
 
 /* -------------------------------------------------------------------------- the picture in docs/when-it-hangs.md */
 
-static void pass_ms(long ms)
-{
-    struct timespec time = {.tv_nsec = ms * 1000000};
-    nanosleep(&time, NULL);
-}
-
 static int items;
 
 /* Reads its input while it owns the lock of the queue. */
 static void *produce(void *arg)
 {
     for (int count = 0; count < 3; count++) {
-        pass_ms(4);
+        sleep_for(0.004);
         OK(threading_condition_acquire(condition));
         items++;
         OK(threading_condition_notify(condition, 1));
-        pass_ms(7);
+        sleep_for(0.007);
         OK(threading_condition_release(condition));
     }
     return arg;
@@ -499,7 +503,7 @@ static void *consume(void *arg)
         items--;
         OK(threading_condition_release(condition));
         OK(threading_lock_acquire(lock));
-        pass_ms(2);
+        sleep_for(0.002);
         OK(threading_lock_release(lock));
     }
     return arg;
@@ -509,9 +513,9 @@ static void *write_journal(void *arg)
 {
     for (int count = 0; count < 2; count++) {
         OK(threading_lock_acquire(lock));
-        pass_ms(14);
+        sleep_for(0.014);
         OK(threading_lock_release(lock));
-        pass_ms(1);
+        sleep_for(0.001);
     }
     OK(threading_event_set(event));
     return arg;

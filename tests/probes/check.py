@@ -14,7 +14,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -240,8 +239,8 @@ def mapped_probes(pid):
             yield name, first - lowest + address
 
 
-def trace(program, seconds, *scripts):
-    """Runs the program while bpftrace runs these scripts. Returns the output of each, and that of the program."""
+def trace(program, seconds, script):
+    """Runs the program while bpftrace runs this script. Returns the outputs of both."""
     path = bpftrace()
     with subprocess.Popen([program, str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         facts = b"".join(process.stdout.readline() for _ in range(8))
@@ -253,37 +252,27 @@ def trace(program, seconds, *scripts):
                     memory.seek(address)
                     yield memory.read(4)
 
-        def start(script):
-            before = list(code())
-            tracer = subprocess.Popen([path, "-p", str(process.pid), "-e", script], stdin=subprocess.DEVNULL,
-                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        before = list(code())
+        used = [index for index, (name, _) in enumerate(places) if f":{name} " in script]
+        tracer = subprocess.Popen([path, "-p", str(process.pid), "-e", script], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
             end = time.monotonic() + LIMIT
-            used = [index for index, (name, _) in enumerate(places) if f":{name} " in script]
-            # The tracer replaces each nop by a breakpoint. Where another tracer has done so, nothing changes.
-            while any(now == then for index, (now, then) in enumerate(zip(code(), before))
-                      if index in used and index not in replaced):
+            # The tracer replaces each nop by a breakpoint.
+            while any(now == then for index, (now, then) in enumerate(zip(code(), before)) if index in used):
                 if tracer.poll() is not None or time.monotonic() > end:
                     tracer.kill()
                     raise Failed(f"bpftrace does not attach: {tracer.communicate()[0].decode()}")
                 time.sleep(0.05)
-            if replaced.intersection(used):
-                time.sleep(3)
-            replaced.update(used)
-            return tracer
-
-        replaced, tracers = set(), []
-        try:
-            tracers += [start(script) for script in scripts]
             process.stdin.write(b"\n")
             process.stdin.close()
             check(process.wait(timeout=LIMIT) == 0, "the program fails")
             # bpftrace ends with the process.
-            return facts.decode(), [tracer.communicate(timeout=LIMIT)[0].decode() for tracer in tracers]
+            return facts.decode(), tracer.communicate(timeout=LIMIT)[0].decode()
         finally:
             process.kill()
-            for tracer in tracers:
-                if tracer.poll() is None:
-                    tracer.send_signal(signal.SIGKILL)
+            if tracer.poll() is None:
+                tracer.kill()
 
 
 def with_bpftrace(program, _):
@@ -293,7 +282,7 @@ def with_bpftrace(program, _):
         form = "".join(" %lx" for _ in range(count))
         values = "".join(f", arg{index}" for index in range(count))
         script += f'usdt:*:threading:{name} {{ printf("probe {name} %d{form}\\n", tid{values}); }}\n'
-    facts, (output,) = trace(program, 0, script)
+    facts, output = trace(program, 0, script)
     check_events(read_events(output), read_facts(facts))
 
 
@@ -302,10 +291,10 @@ def manual(program, show):
     text = (ROOT / "docs" / "when-it-hangs.md").read_text(encoding="utf-8")
     scripts = re.findall(r"```sh\nbpftrace -p PID -e '\n(.*?)'\n```\n", text, re.DOTALL)
     check(len(scripts) == 2, f"{len(scripts)} lines")
-    facts, outputs = trace(program, 1.1, *scripts)
+    (_, histograms), (facts, long_waits) = (trace(program, 1.1, script) for script in scripts)
     if show:
-        print(*outputs, sep="\n")
-    facts, (histograms, long_waits) = read_facts(facts), outputs
+        print(histograms, long_waits, sep="\n")
+    facts = read_facts(facts)
     for name in ("journal", "stop"):
         check(re.search(rf"@ms\[{name}\]: *\n\[[1248]+K, \d+K\) +1 \|@+\|\n", histograms), histograms)
     check("@ms[]:" in histograms and "@began" not in histograms, histograms)

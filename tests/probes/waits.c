@@ -20,37 +20,14 @@
         }                                                                                                    \
     } while (0)
 
+#include "../parked.h"
+
 static threading_lock *lock;
 static threading_rlock *rlock;
 static threading_semaphore *semaphore;
 static threading_event *event;
 static threading_barrier *barrier;
 static threading_condition *condition;
-
-/* Not threading_sleep, which is a wait of this library. */
-static void pause_for(double seconds)
-{
-    struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    while (nanosleep(&time, &time) != 0) {
-    }
-}
-
-/* Returns when a dump contains the text: then the worker has parked. */
-static void until_dump_has(const char *text)
-{
-    static char dump[1 << 14];
-    for (;;) {
-        FILE *file = tmpfile();
-        CHECK(file != NULL && threading_dump(fileno(file)) == THREADING_OK);
-        rewind(file);
-        dump[fread(dump, 1, sizeof dump - 1, file)] = '\0';
-        fclose(file);
-        if (strstr(dump, text) != NULL) {
-            return;
-        }
-        pause_for(0.01);
-    }
-}
 
 static void *work(void *arg)
 {
@@ -94,20 +71,20 @@ int main(int argc, char **argv)
 
     CHECK(threading_lock_acquire(lock) == THREADING_OK);
     CHECK(threading_thread_start(worker) == THREADING_OK);
-    until_dump_has("  waits for lock \"journal\"");
-    pause_for(seconds);
+    until_thread_waits("worker", "waits for lock \"journal\"");
+    sleep_for(seconds);
     CHECK(threading_lock_release(lock) == THREADING_OK);
-    until_dump_has("  waits for semaphore ");
-    pause_for(seconds);
+    until_thread_waits("worker", "waits for semaphore ");
+    sleep_for(seconds);
     CHECK(threading_semaphore_release(semaphore) == THREADING_OK);
-    until_dump_has("  waits for event \"stop\"");
-    pause_for(seconds);
+    until_thread_waits("worker", "waits for event \"stop\"");
+    sleep_for(seconds);
     CHECK(threading_event_set(event) == THREADING_OK);
-    until_dump_has("  waits at barrier ");
-    pause_for(seconds);
+    until_thread_waits("worker", "waits at barrier ");
+    sleep_for(seconds);
     CHECK(threading_barrier_wait(barrier, NULL) == THREADING_OK);
-    until_dump_has("  waits for a notify on condition ");
-    pause_for(seconds);
+    until_thread_waits("worker", "waits for a notify on condition ");
+    sleep_for(seconds);
     CHECK(threading_condition_acquire(condition) == THREADING_OK);
     CHECK(threading_condition_notify(condition, 1) == THREADING_OK);
     CHECK(threading_condition_release(condition) == THREADING_OK);
