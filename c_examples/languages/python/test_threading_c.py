@@ -23,6 +23,13 @@ from test import lock_tests, test_threading_local
 for module in (lock_tests, test_threading_local):
     module.threading = threading_c
 
+# These tests expect that threads run within 10 ms, that a wait with a timeout returns within ten times that time, and
+# that threads gather at a barrier within 2 s, none of which a busy machine keeps. Before Python 3.11,
+# wait_threads_blocked() was _wait().
+lock_tests.wait_threads_blocked = lambda nthread: time.sleep(0.1 * nthread)
+lock_tests._wait = lambda: time.sleep(0.1)
+lock_tests.BaseTestCase.assertTimeout = lambda self, actual, expected: self.assertGreaterEqual(actual, expected * 0.6)
+
 
 def setUpModule():
     print(f"Python {sys.version.split()[0]}, {lock_tests.__file__}", file=sys.stderr)
@@ -62,6 +69,7 @@ class BoundedSemaphoreTests(lock_tests.BoundedSemaphoreTests):
 
 class BarrierTests(lock_tests.BarrierTests):
     barriertype = threading_c.Barrier
+    defaultTimeout = 20.0
 
 
 class LocalTests(unittest.TestCase, test_threading_local.BaseLocalTest):
@@ -133,7 +141,8 @@ class DumpTests(unittest.TestCase):
             threading_c.trace(file)
             thread = threading_c.Thread(target=event.wait, name="waiter")
             thread.start()
-            time.sleep(0.1)
+            while '  waits for event "ready"' not in self.dumped(threading_c.dump):
+                time.sleep(0.001)
             event.set()
             thread.join()
             threading_c.trace(None)
