@@ -420,7 +420,9 @@ def errors(programs):
         check(found.startswith(f"threading: process {program.pid}, "), f"the ID of a thread: {found}")
     python = shutil.which("python3", path="/usr/bin")  # another user may not be able to run that of root
     if os.getuid() == 0 and python:
-        with tempfile.TemporaryDirectory() as directory, Program(programs[0], "missing_party", directory) as program:
+        # Below /tmp, since other users may not be able to enter the directory that TMPDIR names.
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory, \
+                Program(programs[0], "missing_party", directory) as program:
             shutil.copy(TOOL, directory)
             os.chmod(directory, 0o755)
             found = subprocess.run([python, "-B", f"{directory}/threading-dump", str(program.pid)], cwd="/",
