@@ -108,8 +108,13 @@ static void *hold_locks(void *arg)
     return arg;
 }
 
+/* The first of the threads that wait for the condition. They are counted while they own it. */
+enum { FIRST_OF_CONDITION = 7 };
+
 static void *block(void *number)
 {
+    if ((uintptr_t)number >= FIRST_OF_CONDITION)
+        OK(threading_condition_acquire(blocked.condition));
     atomic_fetch_add(&blocked_count, 1);
     switch ((uintptr_t)number) {
     case 0:
@@ -130,7 +135,6 @@ static void *block(void *number)
         OK(threading_barrier_wait(blocked.barrier, NULL));
         return NULL;
     default:
-        OK(threading_condition_acquire(blocked.condition));
         OK(threading_condition_wait(blocked.condition));
         return NULL;
     }
@@ -154,7 +158,10 @@ static void start_blocked_threads(void)
     }
     while (atomic_load(&blocked_count) < 1 + BLOCKERS || threading_barrier_n_waiting(blocked.barrier) < 2)
         usleep(100);
-    usleep(20000);
+    /* All of them have been counted, so it can only be acquired when they have released it in their waits. Otherwise a
+     * child could find it owned by a thread that does not exist there. */
+    OK(threading_condition_acquire(blocked.condition));
+    OK(threading_condition_release(blocked.condition));
     unstarted = threading_thread_new(return_arg, &unstarted);
     unstarted_timer = threading_timer_new(0, return_arg, &unstarted_timer);
     pending = threading_timer_new(3600, return_arg, NULL);
