@@ -243,8 +243,18 @@ static int interpret_file(const char *path)
     return 0;
 }
 
+/* Valgrind does not extend the stack of the main thread for the handler of a dump, which has SA_ONSTACK. So the stack
+ * gets its size before. */
+static void use_stack(void)
+{
+    volatile char bytes[1 << 16];
+    for (size_t i = 0; i < sizeof bytes; i += 1 << 10)
+        bytes[sizeof bytes - 1 - i] = 0;
+}
+
 int main(int argc, char **argv)
 {
+    use_stack();
     if (argc == 3 && strcmp(argv[1], "--bytes") == 0)
         return interpret_file(argv[2]);
     torture_begin("misuse", argc, argv);
