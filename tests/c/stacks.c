@@ -3,6 +3,9 @@
 #include "child.h"
 
 #include <sys/resource.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 static const size_t KIB = 1024, MIB = 1024 * 1024;
 
@@ -201,6 +204,8 @@ static void memory_is_returned(void)
 {
     const size_t size = MIB, used = 256 * KIB;
     size_t addresses, resident, addresses_then, resident_then;
+    if (!may_start_threads(MAX_FILLERS))
+        SKIP("the process may not start 240 threads");
     begin_burst(&first, 1, &size, 1, used);
     end_burst(&first);
     if (TEST_SANITIZED || !process_size(&addresses, &resident))
@@ -320,4 +325,11 @@ static const struct test_case cases[] = {
      stacks_are_reused_in_child},
 };
 
-TEST_MAIN(cases)
+int main(int argc, char **argv)
+{
+#if defined(__GLIBC__)
+    /* One arena for all threads: each further one would add 64 MiB to the address space. */
+    (void)mallopt(M_ARENA_MAX, 1);
+#endif
+    return test_run(argc, argv, cases, TEST_COUNT(cases));
+}

@@ -477,6 +477,39 @@ static inline void *join_foreign(pthread_t thread)
     return result;
 }
 
+static inline void *test_wait_for_flag(void *flag)
+{
+    while (!is_nonzero(flag))
+        sleep_for(0.001);
+    return NULL;
+}
+
+/* Returns whether the process may have this many more threads: a container or RLIMIT_NPROC may limit their number. */
+static inline bool may_start_threads(int count)
+{
+    size_t stack_size = test_smallest_stack();
+    /* The C library would keep stacks of its own for further threads. */
+    char *stacks = malloc((size_t)count * stack_size);
+    pthread_t *threads = calloc((size_t)count, sizeof *threads);
+    pthread_attr_t attributes;
+    atomic_int may_end = 0;
+    int started = 0;
+    CHECK(stacks != NULL && threads != NULL);
+    CHECK_INT(pthread_attr_init(&attributes), 0);
+    for (; started < count; started++) {
+        CHECK_INT(pthread_attr_setstack(&attributes, stacks + (size_t)started * stack_size, stack_size), 0);
+        if (pthread_create(&threads[started], &attributes, test_wait_for_flag, &may_end) != 0)
+            break;
+    }
+    atomic_store(&may_end, 1);
+    for (int i = 0; i < started; i++)
+        join_foreign(threads[i]);
+    CHECK_INT(pthread_attr_destroy(&attributes), 0);
+    free(threads);
+    free(stacks);
+    return started == count;
+}
+
 /* The kernel's ID of a thread that is about to block. No call of the library shows that a thread is blocked on a lock;
  * /proc does. */
 typedef atomic_long test_blocker;
