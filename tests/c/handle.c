@@ -392,11 +392,6 @@ static void borrowed_handle(void)
     CHECK(threading_thread_is_alive(main));
 }
 
-static bool is_gone(void *thread)
-{
-    return threading_thread_name(thread) == NULL;
-}
-
 /* The program has freed its reference, but the handle is valid while the library or a list holds one. */
 static void freed_handle_with_other_references(void)
 {

@@ -462,6 +462,12 @@ static inline void *join_timer_and_free(threading_timer *timer)
     return result;
 }
 
+/* A predicate for wait_until: the library holds no reference to the thread any more, and the handle is invalid. */
+static inline bool is_gone(void *thread)
+{
+    return threading_thread_name(thread) == NULL;
+}
+
 /* Returns a thread that the library did not create. The caller passes it to join_foreign. */
 static inline pthread_t spawn_foreign(void *(*target)(void *), void *arg)
 {

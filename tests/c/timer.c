@@ -292,11 +292,6 @@ static void cancel_at_deadline(void)
 
 /* -------------------------------------------------------------------------------------------- the thread of a timer */
 
-static bool is_gone(void *thread)
-{
-    return threading_thread_join(thread) == THREADING_ERR_HANDLE;
-}
-
 static bool timer_is_gone(void *timer)
 {
     return threading_timer_cancel(timer) == THREADING_ERR_HANDLE;
