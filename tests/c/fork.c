@@ -99,6 +99,7 @@ struct state {
     threading_local *local;
     threading_thread *blocked, *daemon, *unstarted, *done;
     threading_timer *pending, *never, *running, *untouched, *fired;
+    double pending_until; /* the pending timer is not due before */
     atomic_int started, calls;
 };
 
@@ -135,6 +136,8 @@ static void free_timer_then_thread(threading_timer *timer)
 static void check_all_in_child(void *arg)
 {
     struct state *state = arg;
+    if (now() >= state->pending_until)
+        return; /* the fork was delayed so long that the timer may have run before it */
     check_has_ended(state->blocked);
     check_has_ended(state->daemon);
     check_has_ended(state->done);
@@ -198,6 +201,7 @@ static void started_threads_have_ended(void)
     wait_until(three_have_started, &state);
     atomic_store(&destroyed, 0);
     CHECK_STATUS(threading_timer_start(state.never), THREADING_OK);
+    state.pending_until = now() + 1;
     CHECK_STATUS(threading_timer_start(state.pending), THREADING_OK);
     run_in_child_with(check_all_in_child, &state);
 
@@ -610,6 +614,7 @@ static void children_of_a_child(void)
 /* ------------------------------------------------------------------------ forks in callbacks and handlers */
 
 static pid_t forked = -1;
+static atomic_int has_forked;
 
 static void *sleep_50_ms(void *arg)
 {
@@ -644,24 +649,32 @@ static void fork_in_handler(int signal)
 {
     (void)signal;
     forked = fork();
+    atomic_store(&has_forked, 1);
 }
 
-static void *interrupt(void *thread)
+struct joiner {
+    pthread_t thread;
+    test_blocker blocker;
+};
+
+static void *interrupt(void *arg)
 {
-    sleep_for(0.05);
-    CHECK_INT(pthread_kill(*(pthread_t *)thread, SIGUSR1), 0);
-    sleep_for(0.2);
+    struct joiner *joiner = arg;
+    wait_until_blocked(&joiner->blocker);
+    CHECK_INT(pthread_kill(joiner->thread, SIGUSR1), 0);
     return NULL;
 }
 
 /* A signal handler forks while its thread joins another thread, which the child does not have. */
-static void fork_in_a_join_of(threading_thread *joined, pthread_t *joiner)
+static void fork_in_a_join_of(threading_thread *joined)
 {
+    struct joiner joiner = {.thread = pthread_self()};
     struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
     pthread_t other;
     forked = -1;
     CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
-    CHECK_INT(pthread_create(&other, NULL, interrupt, joiner), 0);
+    CHECK_INT(pthread_create(&other, NULL, interrupt, &joiner), 0);
+    about_to_block(&joiner.blocker);
     CHECK_STATUS(threading_thread_join(joined), THREADING_OK);
     if (forked == 0)
         _exit(7);
@@ -669,20 +682,21 @@ static void fork_in_a_join_of(threading_thread *joined, pthread_t *joiner)
     CHECK_INT(child_status(forked), 7);
 }
 
-static void *sleep_250_ms(void *arg)
+/* The join must not return before the signal: the child would then join a thread that it does not have. */
+static void *wait_for_fork(void *arg)
 {
-    sleep_for(0.25);
+    wait_until(is_nonzero, &has_forked);
     return arg;
 }
 
 static void fork_in_a_join(void)
 {
-    pthread_t joiner = pthread_self();
-    threading_thread *thread = spawn(sleep_250_ms, NULL);
+    threading_thread *thread = spawn(wait_for_fork, NULL);
     threading_timer *timer;
-    fork_in_a_join_of(thread, &joiner);
-    timer = timer_start(0.3, return_arg, NULL);
-    fork_in_a_join_of(threading_timer_thread(timer), &joiner);
+    fork_in_a_join_of(thread);
+    atomic_store(&has_forked, 0);
+    timer = timer_start(0.3, wait_for_fork, NULL);
+    fork_in_a_join_of(threading_timer_thread(timer));
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
 }
