@@ -236,10 +236,10 @@ impl Waiter {
         self.state.store(state, Ordering::Relaxed);
     }
 
-    /// Parks on the record until any wake-up.
+    /// Parks on the record until any wake-up. Returns false if the deadline passes first.
     #[cfg(all(test, not(model)))]
-    pub(crate) fn park_once(&self) -> bool {
-        futex::wait(&self.state, PARKED, Deadline::NEVER)
+    pub(crate) fn park_once(&self, deadline: Deadline) -> bool {
+        futex::wait(&self.state, PARKED, deadline)
     }
 
     /// Changes the state of the calling thread's own record. Fails with the state that `complete` has stored, if it has
