@@ -207,12 +207,15 @@ static void make_and_free_objects(void)
     }
 }
 
+static atomic_int may_release;
+
 static void *hold_locks_briefly(void *arg)
 {
     CHECK_STATUS(threading_lock_acquire(busy_lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
-    CHECK_STATUS(threading_sleep(0.02), THREADING_OK);
+    wait_until(is_nonzero, &may_release);
+    CHECK_STATUS(threading_sleep(0.02), THREADING_OK); /* for the other thread to block */
     CHECK_STATUS(threading_rlock_release(rlock), THREADING_OK);
     CHECK_STATUS(threading_lock_release(busy_lock), THREADING_OK);
     return arg;
@@ -220,9 +223,11 @@ static void *hold_locks_briefly(void *arg)
 
 static void acquire_contended(void)
 {
+    atomic_store(&may_release, 0);
     threading_thread *holder = spawn(hold_locks_briefly, NULL);
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     CHECK_STATUS(threading_lock_acquire_timeout(busy_lock, 0), THREADING_TIMED_OUT);
+    atomic_store(&may_release, 1);
     CHECK_STATUS(threading_lock_acquire(busy_lock), THREADING_OK);
     CHECK_STATUS(threading_lock_release(busy_lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire_timeout(rlock, TEST_LIMIT), THREADING_OK);
