@@ -78,11 +78,13 @@ static void *take_turn(void *arg)
     return NULL;
 }
 
-static void order_of_deadlines(void)
+/* Returns whether timers that are due 0.2 s after each other run in this order. */
+static bool timers_run_in_order(void)
 {
     static const double intervals[] = {0.65, 0.05, 0.85, 0.45, 0.25};
     double scale = test_slowness() < 5 ? test_slowness() : 5;
     static const int expected[] = {3, 0, 4, 2, 1};
+    bool in_order = true;
     atomic_int turn = 0;
     struct turn_taker takers[TEST_COUNT(intervals)];
     threading_timer *timers[TEST_COUNT(intervals)], *late = timer_start(3600, NULL, NULL);
@@ -93,9 +95,18 @@ static void order_of_deadlines(void)
     for (size_t i = 0; i < TEST_COUNT(intervals); i++)
         join_timer_and_free(timers[i]);
     for (size_t i = 0; i < TEST_COUNT(intervals); i++)
-        CHECK_INT(takers[i].position, expected[i]);
+        in_order &= takers[i].position == expected[i];
     CHECK_STATUS(threading_timer_cancel(late), THREADING_OK);
     CHECK_STATUS(threading_timer_free(late), THREADING_OK);
+    return in_order;
+}
+
+static void order_of_deadlines(void)
+{
+    /* A busy machine may delay a start or a function by more than 0.2 s, but hardly in each of eight attempts. */
+    int tries = 0;
+    while (!timers_run_in_order())
+        CHECK(++tries < 8);
 }
 
 static void due_immediately_or_never(void)
@@ -207,13 +218,35 @@ static void argument_destroyed_once(void)
     }
 }
 
+/* Returns a timer that was cancelled while it was pending. Its interval is 0.3 s. */
+static threading_timer *cancelled_while_pending(atomic_int *fired)
+{
+    for (int tries = 0;; tries++) {
+        threading_timer *timer = new_with_destructor(0.3, count, fired);
+        threading_status status;
+        double begin = now();
+        int destroyed_before;
+        CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+        destroyed_before = atomic_load(&destroyed.calls);
+        (void)threading_event_set(NULL);
+        status = threading_timer_cancel(timer);
+        if (now() - begin < 0.3) {
+            CHECK_LAST_ERROR(THREADING_ERR_HANDLE);
+            CHECK_RESULT(status, THREADING_OK);
+            CHECK_INT(destroyed_before, 0);
+            return timer;
+        }
+        /* It may have run before the cancel. A busy machine may cause that, but hardly in each of eight attempts. */
+        CHECK(tries < 7);
+        join_timer_and_free(timer);
+        atomic_store(fired, 0);
+    }
+}
+
 static void cancel_while_pending(void)
 {
     atomic_int fired = 0;
-    threading_timer *timer = new_with_destructor(0.3, count, &fired);
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_INT(atomic_load(&destroyed.calls), 0);
-    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_OK);
+    threading_timer *timer = cancelled_while_pending(&fired);
     check_destroyed(threading_main_thread(), &fired);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_PTR(result_of(timer), NULL);
@@ -749,8 +782,9 @@ static void locals_destroyed_at_end(void)
     threading_local *local = threading_local_new(destroy);
     CHECK(local != NULL);
     for (int i = 0; i < 6; i++) {
-        threading_timer *timer = timer_start(0, i % 3 == 1 ? set_locals_and_exit : set_locals, local);
+        threading_timer *timer;
         atomic_store(&destroyed.calls, 0);
+        timer = timer_start(0, i % 3 == 1 ? set_locals_and_exit : set_locals, local);
         CHECK_PTR(result_of(timer), i % 3 == 1 ? NULL : (void *)local);
         CHECK_INT(atomic_load(&destroyed.calls), 2);
         CHECK_PTR(atomic_load(&destroyed.by), thread_of(timer));
