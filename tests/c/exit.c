@@ -21,7 +21,7 @@ static void print_line(const char *line)
     CHECK(write(STDOUT_FILENO, text, (size_t)length) == length);
 }
 
-static threading_event *may_work; /* workers wait for it, if the scenario creates it */
+static threading_event *may_work; /* workers and slow callbacks wait for it, if the scenario creates it */
 
 static void release_workers(void)
 {
@@ -283,12 +283,24 @@ static int exit_in_a_destructor_in_another(void)
     return 1;
 }
 
+/* The second of two calls releases the workers. */
+static void exit_in_one_of_two_destructors(void *arg)
+{
+    static atomic_int calls;
+    (void)arg;
+    print_line("destructor exits");
+    if (atomic_fetch_add(&calls, 1) == 1)
+        release_workers();
+    exit(5);
+}
+
 static int exit_in_two_destructors(void)
 {
+    may_work = event_new();
     start_worker(work, 0);
     for (int i = 0; i < 2; i++)
         CHECK_STATUS(threading_thread_start(threading_thread_new(
-                         cancel, pending_with_destructor(exit_in_destructor))), THREADING_OK);
+                         cancel, pending_with_destructor(exit_in_one_of_two_destructors))), THREADING_OK);
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 1;
 }
@@ -309,10 +321,18 @@ static int exit_in_a_destructor_with_a_joiner(void)
     return 1;
 }
 
+static void *call_exit_when_released(void *arg)
+{
+    CHECK_STATUS(threading_event_wait(may_work), THREADING_OK);
+    return call_exit(arg);
+}
+
 static int exit_in_a_function_with_a_joiner(void)
 {
-    threading_timer *timer = start_timer(0.1, call_exit, 0);
+    may_work = event_new();
+    threading_timer *timer = start_timer(0.1, call_exit_when_released, 0);
     spawn(join_timer, timer);
+    release_workers();
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 1;
 }
@@ -475,8 +495,9 @@ static void call_exit_in_callback(void *line)
 static int exit_in_a_callback(void)
 {
     CHECK_INT(atexit(print_early), 0);
+    may_work = event_new();
     start_worker(work, 0);
-    CHECK_STATUS(threading_atexit(print_callback, "first"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(first_callback, "first"), THREADING_OK);
     CHECK_STATUS(threading_atexit(call_exit_in_callback, "second"), THREADING_OK);
     return 0;
 }
@@ -682,6 +703,8 @@ static void slow_callback(void *started)
 {
     print_line("callback");
     CHECK_STATUS(threading_event_set(started), THREADING_OK);
+    if (may_work != NULL)
+        CHECK_STATUS(threading_event_wait(may_work), THREADING_OK);
     sleep_for(0.1);
     print_line("callback done");
 }
@@ -689,11 +712,13 @@ static void slow_callback(void *started)
 static int shutdown_while_a_callback_runs(void)
 {
     threading_event *started = event_new();
+    may_work = event_new();
     start_worker(join_main, 0);
     CHECK_STATUS(threading_atexit(slow_callback, started), THREADING_OK);
     start_worker(shut_down, 0);
     CHECK_STATUS(threading_event_wait(started), THREADING_OK);
     CHECK_STATUS(threading_shutdown_timeout(0.01), THREADING_TIMED_OUT);
+    release_workers();
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
     print_line("shut down");
     return 0;
