@@ -563,7 +563,9 @@ static void *ref_and_free(void *longest)
     return NULL;
 }
 
-static void preempted_last_free(void)
+/* Returns the longest time, in seconds, of calls on handles that a preempted thread frees; -1 if it cannot be
+ * measured. */
+static double longest_call_beside_last_free(void)
 {
     double longest = 0;
     threading_thread *ordinary, *urgent;
@@ -579,10 +581,20 @@ static void preempted_last_free(void)
     join(urgent);
     atomic_store(&freed.stop, 1);
     join(ordinary);
+    return longest;
+}
+
+static void preempted_last_free(void)
+{
+    /* The kernel does not throttle a real-time thread that spins before 0.95 s. A virtual machine that is stopped may
+     * cause such a time too, but hardly twice. */
+    const double too_long = 0.2 * test_slowness();
+    double longest = longest_call_beside_last_free();
     if (longest < 0)
         SKIP("this process may not use SCHED_FIFO");
-    /* The kernel does not throttle a real-time thread that spins before 0.95 s. */
-    CHECK(longest < 0.2 * test_slowness());
+    if (longest >= too_long)
+        for (int i = 0; i < 4; i++)
+            CHECK(longest_call_beside_last_free() < too_long);
 }
 
 /* Invalid handles that point to the block headers, at the start of the objects' memory. No function accepts or changes
