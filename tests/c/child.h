@@ -87,6 +87,20 @@ static inline bool is_emulated(void)
             SKIP("QEMU cannot start threads in a child of a process with threads");                          \
     } while (0)
 
+/* Stores the size of the process's resident memory, if the system reports it exactly: in statm, some kernels add
+ * counters of the CPUs that may be out of date. */
+static inline void read_exact_resident(size_t *resident)
+{
+    char line[128];
+    unsigned long kilobytes;
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Rss: %lu kB", &kilobytes) == 1)
+            *resident = kilobytes * 1024;
+    if (file != NULL)
+        fclose(file);
+}
+
 /* Stores the sizes of the process's address space and of its resident memory in bytes. Returns false if the system does
  * not report them. */
 static inline bool process_size(size_t *addresses, size_t *resident)
@@ -99,6 +113,7 @@ static inline bool process_size(size_t *addresses, size_t *resident)
     if (known) {
         *addresses = pages[0] * (size_t)sysconf(_SC_PAGESIZE);
         *resident = pages[1] * (size_t)sysconf(_SC_PAGESIZE);
+        read_exact_resident(resident);
     }
     return known;
 }
