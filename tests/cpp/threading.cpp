@@ -118,7 +118,8 @@ static void shutdown_calls_functions_and_joins()
         CHECK_ERROR(threading::atexit([] {}), errc::shutdown);
     }), 0);
     CHECK_EQUAL(status_of_child([] {
-        static threading::Event go;
+        // Never destroyed: exit() would destroy a static object while the detached thread may still wait for it.
+        static threading::Event &go = *new threading::Event;
         threading::Thread::started([] { go.wait(); }).detach();
         CHECK(!threading::shutdown_for(10ms));
         go.set();
