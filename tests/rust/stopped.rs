@@ -121,7 +121,11 @@ fn use_small_alternate_stack() {
 /// Runs the call in a thread that stops when it locks a mutex for the `count`-th time. If it has stopped, makes dumps
 /// and returns the name of the mutex.
 fn stop_in(name: &str, call: fn(), count: u32) -> Option<String> {
+    /// In seconds.
+    const LIMIT_OF_A_STOP: u32 = 60;
     static THREAD: AtomicI32 = AtomicI32::new(0);
+    // SAFETY: no preconditions. The alarm ends the process if a dump does not end.
+    unsafe { libc::alarm(LIMIT_OF_A_STOP) };
     THREAD.store(0, Ordering::SeqCst);
     let thread = std::thread::spawn(move || {
         use_small_alternate_stack();
@@ -262,14 +266,12 @@ const CALLS: &[(&str, fn())] = &[
 fn dumps_end_while_a_thread_is_stopped_with_a_mutex_held() {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
     FILE.store(file.as_raw_fd(), Ordering::SeqCst);
-    // SAFETY: the handler makes a dump, which signal handlers may do. The alarm ends the process if a dump does not
-    // end.
+    // SAFETY: the handler makes a dump, which signal handlers may do.
     unsafe {
         let mut action: libc::sigaction = core::mem::zeroed();
         action.sa_sigaction = dump_in_handler as *const () as usize;
         action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
         assert_eq!(libc::sigaction(libc::SIGUSR1, &action, null_mut()), 0);
-        libc::alarm(60);
     }
     let (mut stops, mut mutexes, mut expected) = (0, BTreeSet::new(), BTreeSet::new());
     for &(name, call) in CALLS {
