@@ -370,7 +370,7 @@ mod tests {
     /// Otherwise the thread that reports may be one that has checked before the deadlock was complete.
     #[test]
     fn of_two_waits_the_later_one_has_the_later_time() {
-        let _hook_in_use = HOOK_IN_USE.lock().unwrap();
+        let _hook_in_use = use_hook();
         set_hook(HOUR_NS, None, ptr::null_mut());
         let mut last = Deadline(0);
         for _ in 0..1000 {
