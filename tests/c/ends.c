@@ -136,7 +136,7 @@ static const char *prepare_crowd(long *mappings)
     if (!crowd.has_key)
         CHECK_INT(pthread_key_create(&crowd.key, exit_slowly), 0);
     crowd.has_key = true;
-    /* The kernel counts a thread for a moment after its join. */
+    /* The kernel may still count a thread that has been joined. */
     wait_until(all_have_exited, NULL);
     CHECK(count_threads_and_mappings(&threads, mappings));
     return NULL;

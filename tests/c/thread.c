@@ -1008,7 +1008,7 @@ static void references(void)
     CHECK_PTR(threading_thread_result(thread), &destroyed);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
-    wait_until(is_gone, thread); /* another exiting thread may hold a reference for a moment */
+    wait_until(is_gone, thread); /* another exiting thread may still hold a reference */
     CHECK_FAILS(threading_thread_result(thread), THREADING_ERR_HANDLE);
     CHECK_FAILS(threading_thread_ref(thread), THREADING_ERR_HANDLE);
     /* Only the library owns a reference to the main thread. */

@@ -434,7 +434,7 @@ static void enumerate_order(void)
     CHECK_PTR(threading_thread_result(first), event);
     CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
     for (size_t i = 1; i < 6; i++) {
-        wait_until(is_gone, expected[i]); /* another exiting thread may hold a reference for a moment */
+        wait_until(is_gone, expected[i]); /* another exiting thread may still hold a reference */
         CHECK_STATUS(threading_thread_join(expected[i]), THREADING_ERR_HANDLE);
     }
     CHECK_STATUS(threading_thread_list_free(list), THREADING_ERR_HANDLE);
