@@ -13,8 +13,8 @@ latest time, but a program must end within the time limit.
 
 Some orders depend only on sleeps of different lengths. If the machine stalls for a second, they can be reversed. For
 these, a check uses `expect_timing`. If it fails and the machine stalled during the run, the program is run again; if
-the machine did not stall, the program has failed. Valgrind runs one thread at a time, so under
-Valgrind, the program is run again in any case.
+the machine did not stall, the program has failed. Under Valgrind, which runs one thread at a time, it is run again in
+any case.
 """
 
 import argparse
