@@ -278,14 +278,12 @@ static void notified_waiter(void)
                "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"MainThread\", for # s\n");
 }
 
-enum { NOTIFIES = 200 };
-
 static int begun_waits; /* protected by the condition's lock */
 
 static void *wait_repeatedly(void *arg)
 {
     CHECK_STATUS(threading_condition_acquire(arg), THREADING_OK);
-    for (begun_waits = 1; begun_waits <= NOTIFIES; begun_waits++)
+    for (begun_waits = 1; begun_waits <= test_many(200); begun_waits++)
         CHECK_STATUS(threading_condition_wait(arg), THREADING_OK);
     CHECK_STATUS(threading_condition_release(arg), THREADING_OK);
     return arg;
@@ -296,7 +294,7 @@ static void notified_before_it_parks(void)
 {
     objects_new();
     threading_thread *waiter = start_named("consumer", wait_repeatedly, condition);
-    for (int notifies = 0; notifies < NOTIFIES;) {
+    for (int notifies = 0; notifies < test_many(200);) {
         CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
         if (begun_waits == notifies + 1) {
             CHECK_STATUS(threading_condition_notify(condition, 1), THREADING_OK);
@@ -354,9 +352,8 @@ static void two_locks(void)
 /* The first line and the list of deadlocks agree, also if a deadlock forms while the dump is made. */
 static void forming_deadlocks(void)
 {
-    enum { ROUNDS = 500 };
     objects_new();
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = test_many(500); round > 0; round--) {
         threading_thread *threads[] = {start_named("one", acquire_both, journal),
                                        start_named("two", acquire_both, accounts)};
         while (!threading_lock_locked(accounts) || !threading_lock_locked(journal))
