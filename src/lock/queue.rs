@@ -145,7 +145,32 @@ impl LockQueue {
         self.is_hot.then(on_this_cpu).flatten().or_else(|| self.first_not_woken())
     }
 
+    /// Returns whether a release is to wake the next waiter as a watcher. If there is none, the next thread that starts
+    /// to wait may become the watcher.
+    pub(super) fn try_start_watch(&mut self, now: u32) -> bool {
+        self.first_not_woken().is_some() && self.last_watch.try_start(now)
+    }
+
     fn not_woken(&self) -> impl Iterator<Item = &'static Waiter> + '_ {
         self.waiters.iter().filter(|waiter| !waiter.woken.get() && !waiter.unresponsive.get())
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_to_the_only_waiter_leaves_the_watch_to_the_next_thread_that_waits() {
+        const NOW: u32 = 1 << 16;
+        // SAFETY: zeroed memory is a valid empty queue, and a valid record of a waiter.
+        let (mut queue, waiters): (LockQueue, &'static [Waiter; 2]) =
+            unsafe { (core::mem::zeroed(), Box::leak(Box::new(core::mem::zeroed()))) };
+        queue.push(&waiters[0]);
+        queue.mark_woken(&waiters[0]);
+        assert!(!queue.try_start_watch(NOW));
+        assert!(queue.last_watch.try_start(NOW));
+        queue.push(&waiters[1]);
+        assert!(queue.try_start_watch(2 * NOW));
     }
 }

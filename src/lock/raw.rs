@@ -134,7 +134,7 @@ impl RawLock {
                     first.had_fair_wake.set(true);
                     self.wake(queue, wake_queue, first);
                     // In case that its thread enters a signal handler, as an offer has a watcher.
-                    if queue.last_watch.try_start(now) {
+                    if queue.try_start_watch(now) {
                         let _ = self.wake_next(queue, wake_queue);
                     }
                 }
@@ -142,7 +142,7 @@ impl RawLock {
                     if wake_queue.add(first, OFFERED, &self.adaptive_spin) {
                         queue.mark_unresponsive(first);
                     }
-                    if queue.last_watch.try_start(now) {
+                    if queue.try_start_watch(now) {
                         if let Some(next) = self.wake_next(queue, wake_queue) {
                             next.is_watcher.set(true);
                         }
