@@ -1,8 +1,9 @@
 //! The portable backend: `parking_lot_core`, for systems without futexes.
 //!
-//! Its limitations: it cannot wake from a signal handler, since locks protect its table of queues; it aborts if it
-//! cannot allocate memory; and a child of fork may hang or crash, since a thread that does not exist in the child may
-//! hold one of these locks, and the queues contain records in the thread-local storage of the parent's threads.
+//! Its limitations: it cannot wake from a signal handler, since locks protect its table of queues; it may wake a thread
+//! that is in one in place of another thread, since its queues contain such threads, too; it aborts if it cannot
+//! allocate memory; and a child of fork may hang or crash, since a thread that does not exist in the child may hold one
+//! of these locks, and the queues contain records in the thread-local storage of the parent's threads.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
