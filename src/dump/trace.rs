@@ -211,7 +211,8 @@ impl Events {
     /// during this wait, for example in a signal handler, the inner slice begins after that.
     fn wait(&mut self, wait: &EndedWait, ended: Deadline) {
         let inner_ended = Deadline(tls::with(|block| block.traced_until.replace(ended.0)));
-        let find = |key| last_wake(key).filter(|(time, _)| *time >= wait.began && *time <= ended);
+        // A wake in the same nanosecond as the end would begin a slice without a length, which is in no wait.
+        let find = |key| last_wake(key).filter(|(time, _)| *time >= wait.began && *time < ended);
         let split = |time: Deadline| time.max(inner_ended).min(ended);
         let EndedWait { object, owner, outcome, is_notified, .. } = *wait;
         let mut stage = Stage { object, owner, outcome, is_notified };
