@@ -395,6 +395,18 @@ def running_process(programs):
                 check(re.fullmatch(line, found), f"unexpected line: {found}\n{text}")
 
 
+def forming_deadlocks(programs):
+    """a deadlock that forms while a process is read is shown whole or not at all"""
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "forming", directory) as program:
+        wait_until(lambda: "deadlocked" in tool(program.pid, status=None), "deadlock")
+        text = ""
+        while "waits in the process exit" not in text:
+            text = tool(program.pid)
+            number = re.search(r"(\d+) of them deadlocked:\n", text)
+            listed = len(re.findall(r"(?m)^  \S", text))
+            check_equal(listed, int(number[1]) if number else 0, f"deadlocked threads in {text}")
+
+
 def errors(programs):
     """errors are reported"""
     check_equal(tool(2**22 + 1, status=1), f"threading-dump: there is no process {2**22 + 1}\n", "no process")
@@ -491,7 +503,8 @@ def printers(programs):
     check(b"there is no process" in found.stderr, "no process")
 
 
-CASES = [lists_agree, one_text, linked_in_any_way, running_process, errors, other_version, truncated_core, printers]
+CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, errors, other_version,
+         truncated_core, printers]
 
 
 def main():

@@ -1,6 +1,7 @@
 /* A program that hangs: hangs HANG [FD]. With FD, a SIGUSR1 makes a dump to this file descriptor. */
 #define _GNU_SOURCE
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -281,6 +282,46 @@ static void contended(void)
     CHECK(threading_lock_release(accounts) == THREADING_OK);
 }
 
+enum { PAIRS = 100 };
+
+struct pair {
+    threading_lock *locks[2];
+    threading_event *may_deadlock;
+    atomic_int next, owned;
+};
+
+static void *acquire_own_and_other(void *arg)
+{
+    struct pair *pair = arg;
+    int own = atomic_fetch_add(&pair->next, 1);
+    CHECK(threading_lock_acquire(pair->locks[own]) == THREADING_OK);
+    atomic_fetch_add(&pair->owned, 1);
+    CHECK(threading_event_wait(pair->may_deadlock) == THREADING_OK);
+    CHECK(threading_lock_acquire(pair->locks[1 - own]) == THREADING_OK);
+    return NULL;
+}
+
+/* One deadlock of two threads forms after the other. Many threads start between the two, so that a dump reads them at
+ * different times. */
+static void forming(void)
+{
+    static struct pair pairs[PAIRS];
+    for (int index = 0; index < PAIRS; index++) {
+        CHECK((pairs[index].locks[0] = threading_lock_new()) != NULL);
+        CHECK((pairs[index].locks[1] = threading_lock_new()) != NULL);
+        CHECK((pairs[index].may_deadlock = threading_event_new()) != NULL);
+    }
+    for (int side = 0; side < 2; side++)
+        for (int index = 0; index < PAIRS; index++)
+            start(NULL, acquire_own_and_other, &pairs[index]);
+    for (int index = 0; index < PAIRS; index++) {
+        while (atomic_load(&pairs[index].owned) != 2)
+            sleep_for(0.001);
+        CHECK(threading_event_set(pairs[index].may_deadlock) == THREADING_OK);
+        sleep_for(0.01);
+    }
+}
+
 static void acquire_at_exit(void *lock)
 {
     CHECK(threading_event_set(event) == THREADING_OK);
@@ -313,6 +354,7 @@ int main(int argc, char **argv)
         {"notified", notified},   {"missing_party", missing_party}, {"no_permit", no_permit},
         {"forked", forked},       {"others", others},               {"busy", busy},
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
+        {"forming", forming},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
