@@ -60,6 +60,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <ratio>
 #include <string>
 #include <system_error>
 #include <tuple>
@@ -416,7 +417,21 @@ template <class Clock, class Duration>
     if (seconds >= THREADING_TIMEOUT_MAX)
         return seconds > (std::numeric_limits<double>::max)() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
     const auto now = Clock::now().time_since_epoch();
-    return since_epoch <= now ? 0 : detail::to_seconds(since_epoch - now);
+    using unit = decltype(since_epoch - now);
+    if constexpr (std::is_integral_v<typename unit::rep>) {
+        // In units below a nanosecond, the clock's own time could overflow. The clock's next tick is then the end.
+        using period = std::conditional_t<std::ratio_less_v<typename unit::period, std::nano>, typename Clock::period,
+                                          typename unit::period>;
+        const auto end = std::chrono::ceil<std::chrono::duration<typename unit::rep, period>>(since_epoch);
+        if (end <= now)
+            return 0;
+        // The difference could overflow if the epoch is in the future, as that of std::filesystem's clock is.
+        return seconds - std::chrono::duration<double>(now).count() >= THREADING_TIMEOUT_MAX
+                   ? THREADING_TIMEOUT_MAX
+                   : detail::to_seconds(end - now);
+    } else {
+        return since_epoch <= now ? 0 : detail::to_seconds(since_epoch - now);
+    }
 }
 
 /* Calls `wait` with the remaining seconds until it returns true or the clock of `time_point` has reached it. */

@@ -109,6 +109,33 @@ static void time_points_become_remaining_seconds()
     CHECK(left > 3000 && left <= 3600);
 }
 
+// A clock whose epoch is 150 years in the future, as that of std::filesystem in libstdc++.
+struct LateEpoch {
+    using rep = long long;
+    using period = std::nano;
+    using duration = nanoseconds;
+    using time_point = std::chrono::time_point<LateEpoch>;
+    static constexpr bool is_steady = true;
+
+    static time_point now() noexcept { return time_point(-150 * 365 * 24h); }
+};
+
+static void time_points_far_from_the_epoch_do_not_overflow()
+{
+    constexpr auto year = 365 * 24h;
+    CHECK_EQUAL(seconds_until(LateEpoch::time_point(-100 * year)), 50.0 * 365 * 24 * 3600);
+    CHECK_EQUAL(seconds_until(LateEpoch::time_point(100 * year)), 250.0 * 365 * 24 * 3600);
+    CHECK_EQUAL(seconds_until(LateEpoch::time_point(200 * year)), THREADING_TIMEOUT_MAX);
+    CHECK_EQUAL(seconds_until(time_point<LateEpoch, hours>(200 * year)), THREADING_TIMEOUT_MAX);
+    CHECK_EQUAL(seconds_until(time_point<LateEpoch, hours>(-200 * year)), 0.0);
+
+    // The time of the clock is too long for 64 bits in units as fine as those of the time point.
+    using picoseconds = duration<long long, std::pico>;
+    CHECK_EQUAL(seconds_until(time_point<LateEpoch, picoseconds>(picoseconds(0))), 150.0 * 365 * 24 * 3600);
+    CHECK_EQUAL(seconds_until(time_point<system_clock, picoseconds>(100 * 24h)), 0.0);
+    CHECK_EQUAL(seconds_until(time_point<system_clock, picoseconds>(-100 * 24h)), 0.0);
+}
+
 static const test::Case cases[] = {
     {"durations that a double can represent are exact", representable_durations_are_exact},
     {"durations are rounded up", durations_are_rounded_up},
@@ -116,6 +143,7 @@ static const test::Case cases[] = {
     {"durations above the maximum are clamped", large_durations_are_clamped},
     {"max() and infinity are unlimited", max_and_infinity_are_unlimited},
     {"time points become the remaining seconds", time_points_become_remaining_seconds},
+    {"time points far from the epoch do not overflow", time_points_far_from_the_epoch_do_not_overflow},
 };
 
 TEST_MAIN(cases)
