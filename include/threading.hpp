@@ -2770,7 +2770,7 @@ inline std::atomic<hang_hook *> hang_hooks{nullptr};
  * \param function the callable
  * \throws error with errc::value (NaN, or a null function pointer); std::bad_alloc
  *
- * \blocks never
+ * \blocks for some milliseconds, as threading_set_hang_hook()
  * \threadsafety any thread
  * \sa threading_set_hang_hook
  */
@@ -2795,7 +2795,7 @@ void set_hang_hook(const std::chrono::duration<Rep, Period> &time, Function &&fu
  * \param time how long a hang has to last before it is reported; max() turns reports off
  * \throws error with errc::value (NaN)
  *
- * \blocks never
+ * \blocks for some milliseconds, as threading_set_hang_hook()
  * \threadsafety any thread
  * \sa threading_set_hang_hook
  */
