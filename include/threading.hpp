@@ -2201,23 +2201,32 @@ struct barrier_action_impl : barrier_action {
     }
 };
 
-/* The exception thrown by the last action that the calling thread has run. The wait that ran the action takes it as
-   soon as the C function has returned. */
-inline std::exception_ptr &action_exception() noexcept
-{
-    thread_local std::exception_ptr exception;
-    return exception;
-}
+/* The exception thrown by the last action that the calling thread has run, and the action's barrier. The wait that ran
+   the action takes the exception as soon as the C function has returned; a wait by the C function itself leaves it. */
+struct action_failure {
+    std::exception_ptr exception{};
+    threading_barrier *barrier = nullptr;
+
+    static action_failure &last() noexcept
+    {
+        thread_local action_failure failure;
+        return failure;
+    }
+};
 
 inline int barrier_action::run(void *arg)
 {
-    return detail::call_and_capture(detail::action_exception(), [arg] {
+    threading_barrier *const barrier = static_cast<barrier_action *>(arg)->barrier;
+    const int result = detail::call_and_capture(action_failure::last().exception, [arg] {
         auto &self = *static_cast<barrier_action *>(arg);
         // The action may destroy the last Barrier. If that was destroyed earlier, the action has been leaked.
         const auto kept = self.weak_self.lock();
         self.call(self);
         return 0;
     });
+    if (result != 0)
+        action_failure::last().barrier = barrier;
+    return result;
 }
 
 } // namespace detail
@@ -2302,7 +2311,8 @@ public:
     std::size_t wait()
     {
         std::size_t index = 0;
-        check_wait(threading_barrier_wait(native_handle(), &index));
+        threading_barrier *const barrier = native_handle();
+        check_wait(barrier, threading_barrier_wait(barrier, &index));
         return index;
     }
 
@@ -2425,14 +2435,19 @@ private:
     std::size_t wait_timeout(double seconds)
     {
         std::size_t index = 0;
-        check_wait(threading_barrier_wait_timeout(native_handle(), seconds, &index));
+        threading_barrier *const barrier = native_handle();
+        check_wait(barrier, threading_barrier_wait_timeout(barrier, seconds, &index));
         return index;
     }
 
-    static void check_wait(threading_status status)
+    // Static, because the action may have destroyed the object.
+    static void check_wait(threading_barrier *barrier, threading_status status)
     {
-        if (status == THREADING_ERR_CALLBACK && detail::action_exception() != nullptr)
-            std::rethrow_exception(std::exchange(detail::action_exception(), nullptr));
+        if (status == THREADING_ERR_CALLBACK) {
+            detail::action_failure &failure = detail::action_failure::last();
+            if (failure.exception != nullptr && failure.barrier == barrier)
+                std::rethrow_exception(std::exchange(failure.exception, nullptr));
+        }
         detail::check(status);
     }
 

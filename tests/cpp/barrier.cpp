@@ -105,6 +105,12 @@ static void action_exception_reaches_the_last_thread()
         throw std::string("outer");
     });
     CHECK_THROWS(outer.wait(), std::string);
+
+    // The exception of an action that C code has called is not that of another barrier.
+    Barrier called_by_c(1, [] { throw 2; });
+    CHECK_EQUAL(threading_barrier_wait(called_by_c.native_handle(), nullptr), THREADING_ERR_CALLBACK);
+    Barrier with_c_action(threading::adopt_handle, threading_barrier_new(1, [](void *) { return 1; }, nullptr));
+    CHECK_ERROR(with_c_action.wait(), errc::callback);
 }
 
 static void action_uses_and_destroys_its_barrier()
