@@ -309,6 +309,25 @@ class LocalDestructionTests(unittest.TestCase):
             self.assertFalse(hasattr(data, "value"))
             self.assertTrue(ended.pop())
 
+    def test_nothing_is_kept_for_a_local_that_is_gone(self):
+        class Fails(threading_c.local):
+            def __init__(self):
+                if threading_c.current_thread() is not threading_c.main_thread():
+                    raise ValueError
+
+        def use():
+            for _ in range(1000):
+                threading_c.local().value = 1
+                self.assertRaises(ValueError, getattr, fails, "value")
+            found.append(len(threading_c._current.cleanup.values))
+
+        fails, found = Fails(), []
+        thread = threading_c.Thread(target=use)
+        thread.start()
+        thread.join()
+        self.assertLessEqual(found.pop(), 1)
+        self.assertEqual(len(object.__getattribute__(fails, "_values")), 1)
+
     def test_property_and_slot_of_a_subclass(self):
         class Data(threading_c.local):
             __slots__ = ("shared",)

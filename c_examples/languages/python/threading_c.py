@@ -330,13 +330,14 @@ class _Cleanup:
     """Deletes the attributes of a thread. It is stored in Python's own thread-local data and is destroyed with them."""
 
     def __init__(self):
-        self.values = []
+        self.values = {}  # by the id of a local that exists: a weak reference to it, and its key for this thread
 
     def __del__(self):
-        for owner, key in self.values:
+        for owner, key in list(self.values.values()):
             owner = owner()
             if owner is not None:
                 object.__getattribute__(owner, "_values").pop(key, None)
+        self.values.clear()  # the weak references refer to it
 
 
 def _new_values(self):
@@ -347,7 +348,8 @@ def _new_values(self):
     check(FAST.threading_local_set(get(self, "_handle"), key))
     if not hasattr(_current, "cleanup"):
         _current.cleanup = _Cleanup()
-    _current.cleanup.values.append((weakref.ref(self), key))
+    cleanup, local = _current.cleanup.values, id(self)
+    cleanup[local] = weakref.ref(self, lambda _: cleanup.pop(local, None)), key
     return values
 
 
@@ -361,6 +363,7 @@ def _values(self):
         try:
             type(self).__init__(self, *args, **kwargs)
         except BaseException:
+            get(self, "_values").pop(FAST.threading_local_get(get(self, "_handle")), None)
             FAST.threading_local_del(get(self, "_handle"))
             raise
     return values
