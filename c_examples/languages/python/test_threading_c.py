@@ -463,6 +463,24 @@ class ProcessTests(unittest.TestCase):
             """)
         self.assertEqual((out, err, status), (["new", "['forker'] forker", "3"], "", 0))
 
+    def test_fork_in_a_foreign_thread(self):
+        for registered in (False, True):
+            out, err, status = self.python(f"""
+                import threading as pythons, warnings
+                warnings.simplefilter("ignore")  # of forking with threads
+                def fork():
+                    if {registered}:
+                        threading.current_thread()
+                    child = os.fork()
+                    if child == 0:
+                        main = threading.main_thread()
+                        print(main.name, threading.current_thread() is main, threading.enumerate() == [main], flush=True)
+                        os._exit(3)
+                    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+                pythons.Thread(target=fork).start()
+                """)
+            self.assertEqual((out, err, status), (["MainThread True True", "3"], "", 0))
+
     def test_a_deadlock_is_reported_once(self):
         out, err, status = self.python("""
             first, second, both = threading.Lock(), threading.RLock(), threading.Barrier(2)

@@ -410,6 +410,8 @@ def _after_fork():
     for handle, thread in list(_kept.items()):
         if not thread.is_alive():
             del _kept[handle]
+    if FAST.threading_main_thread() not in _known:  # a foreign thread that has not called current_thread()
+        _MainThread(FAST.threading_main_thread())
 
 
 _MainThread(FAST.threading_main_thread())
