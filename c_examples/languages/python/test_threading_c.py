@@ -514,6 +514,25 @@ class ProcessTests(unittest.TestCase):
              '"two" waits for lock "first", owned by "one"', "True True"], 0))
         self.assertIn("ValueError: in the hook", err)
 
+    def test_a_deadlock_of_daemons_is_not_reported_after_the_end_of_python(self):
+        out, err, status = self.python("""
+            locks, both = [threading.Lock(), threading.Lock()], threading.Barrier(3)
+            def acquire(mine, other):
+                with mine:
+                    both.wait()
+                    other.acquire()
+            class Slow:
+                def __del__(self, sleep=time.sleep):
+                    sleep(1)
+            threading.set_hang_hook(0.5, lambda *_: print("reported"))
+            for pair in (locks, locks[::-1]):
+                threading.Thread(target=acquire, args=pair, daemon=True).start()
+            sys.modules["slow"] = Slow()  # Python calls __del__ after it has stopped the daemons
+            both.wait()
+            print("main")
+            """)
+        self.assertEqual((out[0], err, status), ("main", "", 0))
+
     def test_logging_uses_thread_names(self):
         out, err, status = self.python("""
             import logging, threading as pythons

@@ -390,6 +390,8 @@ def _shutdown():
 
 def _abandon_threads():
     """Ensures that no thread calls Python after it is finalized. Python stops the threads that are running in it."""
+    threading_c_dumps.abandon_hook()
+
     def not_running():
         return [thread for thread in list(_kept.values()) if not isinstance(thread, _Adopted)]
 

@@ -72,3 +72,9 @@ def set_hang_hook(seconds, hook=None, on_error=None):
         callback = libthreading.callbacks.threading_hang_hook(call)
     check(FAST.threading_set_hang_hook(period, callback, None))
     _hooks.append(callback)
+
+
+def abandon_hook():
+    """Turns reports to a hook in Python off, before Python is finalized: the call of such a hook would then abort."""
+    if _hooks and _hooks[-1]:
+        set_hang_hook(None)
