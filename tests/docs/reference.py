@@ -5,10 +5,11 @@ examples, link to each other, and are in the search index.
     tests/docs/reference.py [--site DIR]
 
 The generator checks that no link is broken. This test checks that no link is missing, and parses the header and the
-documents independently of the generator.
+documents independently of the generator. It also checks that the generators need no newer Python than documented.
 """
 
 import argparse
+import ast
 import html.parser
 import json
 import pathlib
@@ -201,6 +202,15 @@ def check_index(site, pages):
                f"the search index has a broken link for {name}: {address}")
 
 
+def check_generators():
+    """The generators must run with Python 3.8, which docs/building.md names."""
+    for path in sorted((ROOT / "tools" / "manual").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"), path.name, feature_version=(3, 8))
+        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        for name in names & {"removeprefix", "removesuffix"}:
+            expect(False, f"{path.name}: {name} needs Python 3.9")
+
+
 def main():
     parser = argparse.ArgumentParser(description="Checks the HTML reference.")
     parser.add_argument("--site", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "reference" / "html",
@@ -210,6 +220,7 @@ def main():
     expect(len(pages) >= 36, f"only {len(pages)} pages in {site}")
     for needed in ("index.html", "examples.html", "examples-cpp.html", "cpp.html"):
         expect(needed in pages, f"{needed} is missing")
+    check_generators()
     if not wrong:
         check_functions(pages)
         check_cpp(pages)

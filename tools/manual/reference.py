@@ -255,7 +255,7 @@ class Site:
         names = [f"{name}.cpp" for name in self.order() if (folder / f"{name}.cpp").is_file()]
         for name in names:
             caption, text, code = split_cpp((folder / name).read_text(encoding="utf-8"))
-            stem = name.removesuffix(".cpp")
+            stem = name[:-len(".cpp")]
             body.append(f'<h2 id="{stem}"><a href="#{stem}">{self.prose(caption.rstrip("."))}</a></h2>')
             body += [f"<p>{self.prose(paragraph)}</p>" for paragraph in text]
             body.append(figure(name, self.code(code, "cpp")))
@@ -345,8 +345,8 @@ def split_c(source):
 
 def split_cpp(source):
     """The same for a program in C++."""
-    comment, code = re.fullmatch(r"((?://[^\n]*\n)+)(.*)", source, re.S).groups()
-    caption, *text = headers.unwrap(re.sub(r"(?m)^// ?", "", comment).removeprefix("Shows: ").split("\n"))
+    comment, code = re.fullmatch(r"// Shows: ([^\n]*\n(?://[^\n]*\n)*)(.*)", source, re.S).groups()
+    caption, *text = headers.unwrap(re.sub(r"(?m)^// ?", "", comment).split("\n"))
     return caption[0].upper() + caption[1:], text, code.strip()
 
 
