@@ -8,12 +8,13 @@
 
 static void version(void)
 {
+    char parts[40];
+    snprintf(parts, sizeof parts, "%d.%d.%d", THREADING_VERSION_MAJOR, THREADING_VERSION_MINOR,
+             THREADING_VERSION_PATCH);
     CHECK_STR(threading_version(), THREADING_VERSION);
-    CHECK_STR(THREADING_VERSION, "0.1.0");
-    CHECK_INT(threading_version_number(), 0x000100);
-    CHECK_INT(THREADING_VERSION_MAJOR, 0);
-    CHECK_INT(THREADING_VERSION_MINOR, 1);
-    CHECK_INT(THREADING_VERSION_PATCH, 0);
+    CHECK_STR(THREADING_VERSION, parts);
+    CHECK_INT(threading_version_number(),
+              THREADING_VERSION_MAJOR << 16 | THREADING_VERSION_MINOR << 8 | THREADING_VERSION_PATCH);
 }
 
 static const struct {

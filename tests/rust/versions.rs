@@ -61,6 +61,13 @@ fn assert_versions(directory: &Path, version: &str) {
         let wanted = if before.starts_with("find_package") { interface } else { version };
         assert_eq!(found, Some(wanted), "{file}, after {before:?}; tools/version changes the version");
     }
+    for (part, name) in version.split('.').zip(["MAJOR", "MINOR", "PATCH"]) {
+        let (header, source) =
+            (read(directory, "include/threading.h"), read(directory, "src/capi/library.rs"));
+        let in_header = between(&header, &format!("\n#define THREADING_VERSION_{name} "), "\n");
+        let in_source = between(&source, &format!("\npub const THREADING_VERSION_{name}: i32 = "), ";\n");
+        assert_eq!((in_header, in_source), (Some(part), Some(part)), "{name}");
+    }
 }
 
 /// Returns the files below a folder of this repository, as git and cargo see them: without those of a build.
@@ -105,7 +112,11 @@ fn all_files_have_the_description_of_cargo_toml() {
 fn tools_version_changes_all_files() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versions");
     let _ = fs::remove_dir_all(&copy);
-    for file in VERSIONS.iter().map(|(file, ..)| *file).chain(["debian/control", "tools/version"]) {
+    for file in VERSIONS.iter().map(|(file, ..)| *file).chain([
+        "debian/control",
+        "src/capi/library.rs",
+        "tools/version",
+    ]) {
         fs::create_dir_all(copy.join(file).parent().unwrap()).unwrap();
         fs::copy(Path::new(ROOT).join(file), copy.join(file)).unwrap();
     }
