@@ -355,7 +355,9 @@ class ProcessTests(unittest.TestCase):
 
     def python(self, program, interrupted=False):
         """Runs a program and returns its output and status. If interrupted, it gets SIGINT after printing "waits"."""
-        program = "import atexit, os, sys, time\nimport threading_c as threading\n" + textwrap.dedent(program)
+        # A process that a shell has started in the background, such as this one, may ignore SIGINT.
+        program = ("import atexit, os, signal, sys, time\nimport threading_c as threading\n"
+                   "signal.signal(signal.SIGINT, signal.default_int_handler)\n" + textwrap.dedent(program))
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True, cwd=os.path.dirname(os.path.abspath(__file__)))
         with process:
