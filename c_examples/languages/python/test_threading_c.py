@@ -59,6 +59,27 @@ class ConditionTests(lock_tests.ConditionTests):
     condtype = threading_c.Condition
 
 
+class WaitForTests(unittest.TestCase):
+    def test_predicate_is_called_as_by_python(self):
+        for timeout in (0, -1, 0.01):
+            calls = {module: [] for module in (threading_c, threading)}
+            for module, times in calls.items():
+                condition = module.Condition()
+                with condition:
+                    self.assertIsNone(condition.wait_for(lambda: times.append(1), timeout))
+            self.assertEqual(len(calls[threading_c]), len(calls[threading]), timeout)
+
+    def test_time_of_the_first_predicate_does_not_count(self):
+        condition, called = threading_c.Condition(), []
+
+        def slow():
+            called.append(time.sleep(0 if called else 0.05))
+        began = time.monotonic()
+        with condition:
+            self.assertIsNone(condition.wait_for(slow, 0.02))
+        self.assertGreaterEqual(time.monotonic() - began, 0.07)
+
+
 class SemaphoreTests(lock_tests.SemaphoreTests):
     semtype = threading_c.Semaphore
 

@@ -219,12 +219,16 @@ class Condition(_Object, kind="condition"):
         return check(status, "cannot wait on un-acquired lock")
 
     def wait_for(self, predicate, timeout=None):
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None
         while not (result := predicate()):
-            remaining = None if deadline is None else deadline - time.monotonic()
-            if remaining is not None and remaining <= 0:
-                break
-            self.wait(remaining)
+            remaining = timeout
+            if deadline is not None:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    break
+            elif timeout is not None:
+                deadline = time.monotonic() + timeout
+            self.wait(remaining)  # at least once, as in Python
         return result
 
     def notify(self, n=1):
