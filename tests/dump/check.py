@@ -430,6 +430,10 @@ def errors(programs):
         text = wait_until(lambda: re.search(r'"party-1" (\d+)  waits', tool(program.pid, status=None)), "hang")
         found = tool(text[1])
         check(found.startswith(f"threading: process {program.pid}, "), f"the ID of a thread: {found}")
+        with open("/dev/full", "wb") as full:
+            found = subprocess.run([sys.executable, "-B", TOOL, str(program.pid)], stdout=full, stderr=subprocess.PIPE)
+        check_equal((found.returncode, found.stderr),
+                    (1, b"threading-dump: the dump cannot be written: No space left on device\n"), "a full device")
     python = shutil.which("python3", path="/usr/bin")  # another user may not be able to run that of root
     if os.getuid() == 0 and python:
         # Below /tmp, since other users may not be able to enter the directory that TMPDIR names.
