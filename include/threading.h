@@ -3322,7 +3322,8 @@ threading_status threading_dump(int fd);
  * \param signum the signal, for example SIGQUIT
  * \param fd the file descriptor to which dumps are written; -1 restores the former handler, unless the
  *     program has installed another one since
- * \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught
+ * \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught, or if `fd` is
+ *     negative and not -1
  *
  * \blocks never
  * \threadsafety any thread

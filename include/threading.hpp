@@ -2692,7 +2692,8 @@ inline void dump(int fd = 2)
  *
  * \param signum the signal, for example SIGQUIT
  * \param fd the file descriptor to which dumps are written; -1 restores the former handler
- * \throws error with errc::value (a signal that does not exist or cannot be caught)
+ * \throws error with errc::value (a signal that does not exist or cannot be caught, or a negative descriptor that is
+ *         not -1)
  *
  * \blocks never
  * \threadsafety any thread

@@ -52,16 +52,18 @@ const CALL_WITH_INFO: [Handler; SETS] = [call_with_info::<0>, call_with_info::<1
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static INSTALLING: InternalMutex<()> = InternalMutex::new(());
 
-/// Installs a handler of the signal that makes a dump to this file descriptor; a negative one restores the handler that
-/// was replaced.
+/// Installs a handler of the signal that makes a dump to this file descriptor; -1 restores the handler that was replaced.
 pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
     let index =
         usize::try_from(signal).ok().filter(|index| (1..SIGNALS).contains(index)).ok_or(Error::Signal)?;
+    if [libc::SIGKILL, libc::SIGSTOP].contains(&signal) {
+        return Err(Error::Signal);
+    }
+    if fd < NONE {
+        return Err(Error::Descriptor);
+    }
     let _installing = INSTALLING.lock();
     let installed = FILES[index].load(Ordering::Relaxed) != NONE;
-    if fd < 0 && !installed {
-        return Ok(());
-    }
     happens_after(&FORMER);
     // SAFETY: this thread holds `INSTALLING`.
     let former = unsafe { &mut (*FORMER.0.get())[index] };
@@ -71,10 +73,13 @@ pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
     if unsafe { sys::sigaction(signal, core::ptr::null(), &mut action) } != 0 {
         return Err(Error::Signal);
     }
+    if fd == NONE && !installed {
+        return Ok(());
+    }
     // The program may have installed another handler since, or a handler of this library again, which it had found
     // installed.
     let is_own = is_own(&action);
-    if fd < 0 {
+    if fd == NONE {
         if is_own {
             // SAFETY: `former` was written when the handler was installed.
             unsafe { sys::sigaction(signal, former.as_ptr(), core::ptr::null_mut()) };

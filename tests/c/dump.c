@@ -672,6 +672,13 @@ static void errors(void)
     CHECK_STATUS(threading_dump_on_signal(0, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(SIGKILL, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(1000, 2), THREADING_ERR_VALUE);
+    /* The signal is checked also if there is nothing to restore. */
+    CHECK_STATUS(threading_dump_on_signal(SIGKILL, -1), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump_on_signal(SIGSTOP, -1), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump_on_signal(1000, -1), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -2), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, INT_MIN), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -1), THREADING_OK);
     CHECK_STATUS(threading_set_hang_hook(NAN, NULL, NULL), THREADING_ERR_VALUE);
 }
 
