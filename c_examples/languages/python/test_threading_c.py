@@ -92,6 +92,41 @@ class BarrierTests(lock_tests.BarrierTests):
     barriertype = threading_c.Barrier
     defaultTimeout = 20.0
 
+    def test_each_thread_gets_the_exception_of_its_own_action(self):
+        number = iter((1, 2))
+
+        def fail():
+            raise ValueError(next(number))
+
+        def wait(name):
+            try:
+                barrier.wait()
+            except ValueError as error:
+                raised[name] = error.args[0]
+
+        class Late:
+            """Between the failure of an action and the exception of its wait, another thread's action fails."""
+
+            def wait_timeout(self, *arguments):
+                status = functions.wait_timeout(*arguments)
+                if threading_c.current_thread() is first:
+                    barrier.reset()
+                    second.start()
+                    second_failed.wait()
+                else:
+                    second_failed.set()
+                    first.join()
+                return status
+
+        raised, second_failed = {}, threading_c.Event()
+        barrier = threading_c.Barrier(1, fail)
+        functions, barrier._blocking = barrier._blocking, Late()
+        first, second = (threading_c.Thread(target=wait, args=(name,)) for name in ("first", "second"))
+        first.start()
+        first.join()
+        second.join()
+        self.assertEqual(raised, {"first": 1, "second": 2})
+
 
 class LocalTests(unittest.TestCase, test_threading_local.BaseLocalTest):
     _local = threading_c.local

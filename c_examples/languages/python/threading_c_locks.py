@@ -325,14 +325,14 @@ class Barrier(_Object, kind="barrier"):
     def __init__(self, parties, action=None, timeout=None):
         if parties < 1:
             raise ValueError("parties must be > 0")
-        self._exceptions = exceptions = []
+        self._exceptions = exceptions = {}  # by the ident of the thread that has run the action
 
         def run_action(_):
             try:
                 action()
                 return 0
             except BaseException as error:
-                exceptions.append(error)
+                exceptions[_thread.get_ident()] = error
                 return -1
 
         # Keeps the callback alive as long as the library may call it.
@@ -374,7 +374,7 @@ class Barrier(_Object, kind="barrier"):
         index = ctypes.c_size_t()
         status = self._blocking.wait_timeout(self._handle, timeout, index)
         if status == libthreading.THREADING_ERR_CALLBACK:
-            raise self._exceptions.pop()
+            raise self._exceptions.pop(_thread.get_ident())
         if status == libthreading.THREADING_ERR_DEADLOCK:
             raise RuntimeError("a barrier's action cannot wait at it")
         check(status)
