@@ -9,7 +9,6 @@
 //! | `NOT_STARTED` | `CANCELLED` | cancel; or start, if an earlier timer of the same thread was cancelled |
 //! | `PENDING` | `CANCELLED` | cancel; or, in a child of fork, the first cancel or free of the parent's timer or of its thread, without the mutex |
 //! | `PENDING` | `FIRED` | the leader, when the deadline has passed |
-//!
 //! | `CANCELLED`, `FIRED` | the same with `FINISHED` | the thread that finishes the timer, as its last access to the timer and its thread under the mutex; in a child of fork, `discard_after_fork`, without the mutex |
 //!
 //! `FINISHED` is the drop of the timer's reference to itself: see below.
