@@ -7,7 +7,7 @@
 //! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the event clears `LIVE` | exact |
 //! | 7 `SET` | the flag | set, clear | exact |
 //! | 8 to 31 sequence number | the number of sets that have ended a wait, modulo 2^24 | set | exact |
-//! | 32 to 62 waiter count | the number of threads that wait. Illegal with `SET` | a thread that begins to wait or times out; set | exact; in a child of fork, it counts the parent's waiters until a thread there waits or destroys the event (`waiter_epoch`) |
+//! | 32 to 62 waiter count | the number of threads that wait. Illegal with `SET` | a thread that begins to wait or times out; set | exact; in a child of fork, it counts the parent's waiters until a thread there waits (`waiter_epoch`) |
 //! | 63 `SPINNING` | one of the waiters spins and is not parked. Illegal without waiters | the waiter; set | like the waiter count |
 //!
 //! | from | to | who | ordering |
@@ -19,8 +19,8 @@
 //! | not set, n waiters | `SET`, no waiters, the next sequence number | set, which then wakes all parked waiters | release |
 //! | `SET` | `SET`, unchanged | set, which stores the word nevertheless | release |
 //! | `SET` | not set | clear | acquire and release |
-//! | `LIVE`, n waiters | not `LIVE`, the rest unchanged | destroy: pins the slot once for each of the waiters and then wakes them all. They began to wait while the last reference was released | acquire and release |
-//! | not set, n waiters of the parent | not set, no waiters | in a child of fork, the first thread that begins to wait, or destroy | relaxed |
+//! | `LIVE`, n waiters | not `LIVE`, the rest unchanged | destroy, which then wakes all waiters. They began to wait while the last reference was released | acquire and release |
+//! | not set, n waiters of the parent | not set, no waiters | in a child of fork, the first thread that begins to wait | relaxed |
 //!
 //! A wait that ends, and an is_set that finds `SET`, read the word with acquire.
 //!
@@ -33,10 +33,10 @@
 //! # The sequence number
 //!
 //! A waiter parks on the lower half of the word, which each set that ends a wait changes. A waiter that finds another
-//! sequence number than its own has been woken by a set, even if a clear followed. So it need not read the event again,
-//! which may be freed as soon as set has returned; a different tag in the word means that the event was freed after a
-//! set. Only a waiter of an event that was destroyed finds its own sequence number without `LIVE`, and the waiters
-//! still counted.
+//! sequence number than its own has been woken by a set, even if a clear followed. The event may be freed as soon as
+//! set has returned: the waiter has pinned the slot, so that the word is not that of another object when it runs again,
+//! however late that is. Only a waiter of an event that was destroyed without a set finds its own sequence number
+//! without `LIVE`.
 //!
 //! A waiter misses its wake-up only if 2^24 sets, each of them with waiters, happen before it runs again.
 //!
@@ -112,39 +112,19 @@ unsafe impl Object for Event {
     }
 
     fn invalidate(&self, tag: u64) {
-        self.reset_waiters_after_fork(tag);
-        let mut pinned = 0;
-        loop {
-            let clear_if_pinned = |word| (waiters(word) == pinned).then_some(word & !LIVE);
-            if self.header.clear_live_if(tag, clear_if_pinned).is_some() {
-                break;
-            }
-            let word = self.word().load(Ordering::Relaxed);
-            let now = if word & TAG == tag { waiters(word) } else { 0 };
-            // The slot is not recycled as long as the caller is in the middle of destroying the event.
-            self.header.adjust_pins(tag, pinned, now);
-            pinned = now;
-            if word & TAG != tag {
-                break;
-            }
-        }
-        if pinned != 0 {
-            futex::wake_all(self.word().lower());
-        }
+        self.clear_live(tag);
     }
 
-    /// An event with waiters is left to `invalidate`, which pins the slot for them.
     fn clear_live(&self, tag: u64) {
-        self.header.clear_live_if(tag, |word| (word & WAITERS == 0).then_some(word & !LIVE));
+        let cleared = self.header.clear_live_if(tag, |word| Some(word & !LIVE));
+        if cleared.is_some_and(|word| word & WAITERS != 0) {
+            futex::wake_all(self.word().lower());
+        }
     }
 
     fn finalize(&self) {
         note::free_of(self.header());
     }
-}
-
-fn waiters(word: u64) -> u64 {
-    (word & WAITERS & !SPINNING) / WAITER
 }
 
 impl Event {
@@ -273,6 +253,7 @@ impl Handle<Event> {
         }
         let (event, tag) = self.slot()?;
         let deadline = timeout.deadline();
+        let _pin = self.pin()?;
         event.reset_waiters_after_fork(tag);
         let spin_deadline = event.adaptive_spin.try_start(deadline);
         let registered = event.register_waiter(tag, spin_deadline.is_some());
@@ -323,14 +304,9 @@ impl Event {
     }
 
     /// The result of a wait that has ended: true after a set, an error if the event was destroyed.
-    fn wait_result(&'static self, tag: u64, seq: u64) -> Result<bool> {
+    fn wait_result(&self, tag: u64, seq: u64) -> Result<bool> {
         let word = self.word().load(Ordering::Acquire);
-        if word & (TAG | SEQ_MASK) != tag & GENERATION | seq || waiters(word) == 0 {
-            return Ok(true);
-        }
-        // `invalidate` has pinned the slot for this waiter.
-        drop(Handle::adopt_pin(self, tag));
-        Err(Error::Handle)
+        if word & (TAG | SEQ_MASK) == tag & GENERATION | seq { Err(Error::Handle) } else { Ok(true) }
     }
 
     /// Changes the word, or returns false if the wait that began at this sequence number has ended.

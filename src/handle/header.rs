@@ -398,12 +398,6 @@ impl Header {
         is_pinned
     }
 
-    /// Changes the number of pins that the caller has added for other threads, which have not adopted them yet. The
-    /// caller is destroying the object, so no thread recycles the slot during this call.
-    pub(crate) fn adjust_pins(&self, tag: u64, from: u64, to: u64) {
-        self.change_pins(tag & GENERATION, |pins| pins + to * PIN - from * PIN);
-    }
-
     /// Removes a pin. Returns true if the caller must recycle the slot.
     pub(super) fn drop_pin(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;

@@ -452,11 +452,6 @@ impl<T: Object> Handle<T> {
         Err(Error::Handle)
     }
 
-    /// Returns a pin that another thread has added for the caller.
-    pub(crate) fn adopt_pin(object: &'static T, tag: u64) -> Pin<T> {
-        Pin { object, tag, epoch: fork_epoch() }
-    }
-
     fn recycle(object: &'static T) {
         object.finalize();
         let retired = object.header().advance_generation();

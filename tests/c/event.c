@@ -223,6 +223,61 @@ static void free_after_set_returns_memory(void)
     }
 }
 
+static atomic_int handler_runs, handler_may_return;
+
+static void interrupt_the_wait(int signum)
+{
+    (void)signum;
+    atomic_store(&handler_runs, 1);
+    while (!atomic_load(&handler_may_return))
+        sleep_for(0.001);
+}
+
+struct interrupted {
+    threading_event *event;
+    test_blocker blocker;
+    _Atomic pthread_t thread;
+    atomic_int got;
+};
+
+static void *wait_and_be_interrupted(void *arg)
+{
+    struct interrupted *call = arg;
+    atomic_store(&call->thread, pthread_self());
+    about_to_block(&call->blocker);
+    atomic_store(&call->got, threading_event_wait(call->event));
+    return NULL;
+}
+
+/* A waiter that runs late must not take another event in the same memory for its own. 65 blocks serve so many objects
+ * in their lifetime, and then the first one is used again. */
+static void a_waiter_runs_late(void)
+{
+    const int objects = test_many(66 * 1023 * 63);
+    const uintptr_t address = (UINT64_C(1) << 48) - 1;
+    struct sigaction handler = {.sa_handler = interrupt_the_wait, .sa_flags = SA_RESTART}, former;
+    threading_event *event = event_new(), *other;
+    struct interrupted call = {.event = event};
+    threading_thread *thread = spawn(wait_and_be_interrupted, &call);
+    CHECK_INT(sigaction(SIGUSR1, &handler, &former), 0);
+    wait_until_blocked(&call.blocker);
+    CHECK_INT(pthread_kill(call.thread, SIGUSR1), 0);
+    while (!atomic_load(&handler_runs))
+        sleep_for(0.001);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    free_event(event);
+    other = event_new();
+    for (int i = 0; i < objects && (((uintptr_t)other ^ (uintptr_t)event) & address) != 0; i++) {
+        free_event(other);
+        other = event_new();
+    }
+    atomic_store(&handler_may_return, 1);
+    join(thread);
+    CHECK_INT(atomic_load(&call.got), THREADING_OK);
+    free_event(other);
+    CHECK_INT(sigaction(SIGUSR1, &former, NULL), 0);
+}
+
 /* The waiter frees the event, perhaps before set has returned. Neither thread may access the freed memory. */
 static void freed_by_a_woken_waiter(void)
 {
@@ -403,6 +458,7 @@ static const struct test_case cases[] = {
     {"a free right after the set that wakes the waiters is OK, and the waits return", free_after_set},
     {"a free after set that also returns the event's memory to the system is OK, and the waits return",
      free_after_set_returns_memory},
+    {"a waiter that runs late returns, even if other events have used the memory of its own", a_waiter_runs_late},
     {"a free by a woken waiter is OK before set has returned", freed_by_a_woken_waiter},
     {"at_fork_reinit clears a set event", reinit_clears},
     {"a blocked wait is not a cancellation point", blocked_wait_is_not_cancelled},

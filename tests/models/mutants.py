@@ -181,10 +181,10 @@ MUTANTS = {
         "handle/mod.rs", "            object.clear_live(tag);\n", "",
         "loom", "handle", "a_reference_keeps"),
     "handle: the last free of an event does not wake a thread that is about to wait": (
-        "event.rs", "        if pinned != 0 {\n            futex::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            futex::wake_all(self.word().lower());",
+        "event.rs", "cleared.is_some_and(|word| word & WAITERS != 0)", "cleared.is_none()",
         "loom", "handle", "an_event_with_waiters"),
-    "handle: the last free of an event does not pin the slot for a waiter": (
-        "event.rs", "            self.header.adjust_pins(tag, pinned, now);\n", "",
+    "handle: a waiter of an event does not pin the slot": (
+        "event.rs", "        let _pin = self.pin()?;\n", "",
         "shuttle", "handle", "an_event_with_waiters"),
     "handle: the last free of a semaphore does not wake a thread that is about to wait": (
         "semaphore.rs", "if waiters(word) > value(word) { FREED_WITH_WAITERS } else { 0 }", "if waiters(word) > u64::MAX { FREED_WITH_WAITERS } else { 0 }",
