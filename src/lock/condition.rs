@@ -38,8 +38,9 @@
 //! immediately: it spins until the lock is released, so that two threads that alternate make no system call and do not
 //! use the lock's queue. If threads wait for the lock, the waiter is moved behind them nevertheless.
 //!
-//! A notified waiter does not access the condition any more, which may be freed. It keeps the lock's slot pinned until
-//! it returns.
+//! A notified waiter does not access the condition any more, which may be freed, and its memory used for another object.
+//! So a waiter whose timeout expires looks the condition up again. If there is none, the waiter has been notified, or is
+//! about to be aborted: it waits until it finds out which. It keeps the lock's slot pinned until it returns.
 
 use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -322,7 +323,7 @@ impl Handle<Condition> {
     /// the timeout expires before a notification.
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
         let (condition, tag) = self.check()?;
-        condition.wait_until(tag, timeout.deadline())
+        condition.wait_until(self, tag, timeout.deadline())
     }
 
     /// Waits until the predicate is true. It is called with the lock held, before the wait and after each notification.
@@ -338,7 +339,9 @@ impl Handle<Condition> {
         // Even with a timeout of zero, the lock is released once and the predicate evaluated again.
         let deadline = timeout.deadline();
         loop {
-            let notified = condition.wait_until(tag, deadline)?;
+            // The predicate, or another thread after a notify, may have freed the condition.
+            self.check()?;
+            let notified = condition.wait_until(self, tag, deadline)?;
             if is_true()? {
                 return Ok(true);
             }
@@ -399,8 +402,8 @@ impl Condition {
         unsafe { lock.slot_unchecked() }
     }
 
-    /// `wait` and one step of `wait_for`.
-    fn wait_until(&self, tag: u64, deadline: Deadline) -> Result<bool> {
+    /// `wait` and one step of `wait_for`. `handle` is that of the condition.
+    fn wait_until(&self, handle: Handle<Condition>, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.load_lock();
         let owner_tag = lock.owner_tag_if_held()?;
         let waiter = waiter::current()?;
@@ -424,18 +427,24 @@ impl Condition {
         let extra_count = match lock.release_save() {
             Ok(extra_count) => extra_count,
             // Another thread has released the Lock since the check.
-            Err(_) if self.dequeue_unless_notified(tag, waiter) => {
+            Err(_) if handle.pin().is_ok_and(|condition| condition.dequeue_unless_notified(tag, waiter)) => {
                 planned_spin.inspect(|_| pin.raw().adaptive_spin.finish(true));
                 return Err(Error::NotOwner);
             }
             // It has been notified or aborted since.
             Err(_) => 0,
         };
-        let (bits, lock_bits) = (self.header.handle_bits(), with_lock!(lock, lock => lock.bits()));
+        let (bits, lock_bits) = (handle.bits(), with_lock!(lock, lock => lock.bits()));
         let mut note = QueueNote::of_condition(waiter, bits, lock_bits, deadline);
-        let state =
+        let mut state =
             waiter.wait_with_planned_spin(planned_spin, &mut note, &pin.raw().adaptive_spin, deadline);
-        let timed_out = state == QUEUED && self.dequeue_unless_notified(tag, waiter);
+        let mut timed_out = false;
+        if state == QUEUED {
+            match handle.pin() {
+                Ok(condition) => timed_out = condition.dequeue_unless_notified(tag, waiter),
+                Err(_) => state = waiter.wait(&mut note, &pin.raw().adaptive_spin, Deadline::NEVER),
+            }
+        }
         let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.load(Ordering::Relaxed);
         let notified = !timed_out && !was_aborted;
         if notified && waiter.state() == NOTIFIED {

@@ -978,6 +978,58 @@ static void free_after_notify_of_a_running_waiter(void)
     }
 }
 
+static void *init_with_argument(void *arg)
+{
+    return arg;
+}
+
+static void *wait_for_a_second(void *arg)
+{
+    struct alternation *a = arg;
+    acquire(a->condition);
+    a->played = 1;
+    /* A timeout, if this thread is not notified for a second. */
+    CHECK(threading_condition_wait_timeout(a->condition, 1) >= THREADING_OK);
+    return NULL;
+}
+
+/* The timeout of a notified waiter expires while it waits for the lock, when the memory of its condition contains other
+ * objects. */
+static void timeout_after_a_free(void)
+{
+    enum { CONDITIONS = 130000, LOCALS = 60000 }; /* the library uses returned memory again if there is enough of it */
+    static threading_condition *conditions[CONDITIONS];
+    static threading_local *locals[LOCALS];
+    threading_lock *lock = threading_lock_new();
+    threading_thread *thread;
+    double start;
+    for (int i = 0; i < CONDITIONS; i++)
+        conditions[i] = threading_condition_new_with_lock(lock);
+    struct alternation a = {.condition = conditions[CONDITIONS / 3]};
+    thread = spawn(wait_for_a_second, &a);
+    acquire(a.condition);
+    while (a.played == 0) {
+        release(a.condition);
+        sched_yield();
+        acquire(a.condition);
+    }
+    start = now();
+    CHECK_STATUS(threading_condition_notify(a.condition, 1), THREADING_OK);
+    for (int i = 0; i < CONDITIONS; i++)
+        free_condition(conditions[i]);
+    for (int i = 0; i < LOCALS; i++)
+        locals[i] = threading_local_new_with_init(init_with_argument, &locals[i], NULL);
+    while (now() - start < 1.1)
+        sleep_for(0.01);
+    for (int i = 0; i < LOCALS; i++) {
+        CHECK_PTR(threading_local_get(locals[i]), &locals[i]);
+        CHECK_STATUS(threading_local_free(locals[i]), THREADING_OK);
+    }
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    join(thread);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+}
+
 static const struct test_case cases[] = {
     {"a new condition has its own RLock", has_its_own_rlock},
     {"acquire and release of a condition on a Lock apply to that lock", uses_the_given_lock},
@@ -1011,6 +1063,8 @@ static const struct test_case cases[] = {
     {"a bounded buffer passes every item once", bounded_buffer},
     {"two threads that alternate return from each wait with the lock", two_threads_alternate},
     {"a free right after the notify of a waiter that has not parked is OK", free_after_notify_of_a_running_waiter},
+    {"a notified waiter whose timeout expires does not use the memory of the freed condition",
+     timeout_after_a_free},
 };
 
 TEST_MAIN(cases)
