@@ -52,7 +52,6 @@ use crate::handle::{Handle, Object, ObjectKind, Pin};
 use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
-use crate::lock::recursion;
 use crate::lock::rlock::RLock;
 use crate::sync::mutex::InternalMutex;
 use crate::sync::wait_note::QueueNote;
@@ -212,9 +211,10 @@ impl AssociatedLock {
     }
 
     /// Restores the recursion count of a lock that the calling thread has reacquired.
-    fn restore_recursion(self, extra_count: u32) {
-        if let AssociatedLock::RLock(rlock) = self {
-            recursion::set(rlock.bits(), extra_count);
+    fn restore_recursion(self, extra_count: u32) -> Result<()> {
+        match self {
+            AssociatedLock::Lock(_) => Ok(()),
+            AssociatedLock::RLock(rlock) => rlock.restore_recursion(extra_count),
         }
     }
 }
@@ -467,7 +467,7 @@ impl Condition {
         if notified {
             happens_after(self);
         }
-        lock.restore_recursion(extra_count);
+        lock.restore_recursion(extra_count)?;
         if was_aborted { Err(Error::Handle) } else { Ok(notified) }
     }
 

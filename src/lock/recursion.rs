@@ -20,8 +20,8 @@
 //! The table uses open addressing with linear probing, and is at most three quarters full. A new table is sized for
 //! twice the entries it receives, so that rehashing is rare.
 //!
-//! A wait for a condition sets the extra count to 0 and keeps the entry. The thread acquires no other lock before it
-//! restores the count, so the entry is still there.
+//! A wait for a condition sets the extra count to 0 and keeps the entry, in which it restores the count. The thread
+//! acquires no other lock in between, except in the hang hook: then another RLock may have replaced the entry.
 
 use core::ptr;
 
@@ -237,6 +237,17 @@ pub(crate) fn reset(rlock: usize) {
 #[inline(always)]
 pub(crate) fn set_cached(extra_count: u32) {
     tls::with(|block| block.cached_extra_count.set(extra_count));
+}
+
+/// Sets the extra count of a lock that the calling thread has reacquired after a wait for a condition. Fails only if
+/// another RLock has replaced its entry, and there is no memory for a new one. `is_owned` is as for `increment`.
+#[inline]
+pub(crate) fn restore(rlock: usize, extra_count: u32, is_owned: impl Fn(usize) -> bool) -> Result<()> {
+    if extra_count != 0 && !is_tracked(rlock) {
+        track(rlock, is_owned)?;
+    }
+    set(rlock, extra_count);
+    Ok(())
 }
 
 /// Sets the extra count of a lock that is cached or in the table. For any other lock, `extra_count` must be 0.

@@ -102,8 +102,7 @@ impl Handle<RLock> {
         let (rlock, tag) = self.slot()?;
         let owner_tag = ident::owner_tag();
         if rlock.raw.word().owner(tag)? == owner_tag {
-            let is_owned = |other| Handle::<RLock>::from_bits(other).is_owned() == Ok(true);
-            return recursion::increment(self.bits(), is_owned).map(|()| true);
+            return recursion::increment(self.bits(), is_owned_rlock).map(|()| true);
         }
         let acquired = self.acquire_raw_slow(owner_tag, timeout)?;
         if acquired {
@@ -195,6 +194,12 @@ impl Handle<RLock> {
         Ok(extra_count)
     }
 
+    /// Restores the recursion count that `release_save` has returned, after the calling thread has reacquired the lock.
+    #[inline]
+    pub(crate) fn restore_recursion(self, extra_count: u32) -> Result<()> {
+        recursion::restore(self.bits(), extra_count, is_owned_rlock)
+    }
+
     /// Whether the lock is locked; a snapshot.
     #[inline]
     pub fn locked(self) -> Result<bool> {
@@ -223,6 +228,11 @@ impl Handle<RLock> {
     pub(crate) fn owner_tag_if_held(self) -> Result<u64> {
         if self.is_owned()? { Ok(ident::owner_tag()) } else { Err(Error::NotOwner) }
     }
+}
+
+/// Whether the calling thread owns the RLock with this handle.
+fn is_owned_rlock(bits: usize) -> bool {
+    Handle::<RLock>::from_bits(bits).is_owned() == Ok(true)
 }
 
 #[cfg(test)]

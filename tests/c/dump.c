@@ -1200,6 +1200,62 @@ static void signals_do_not_change_reports(void)
     CHECK_INT(pthread_join(sender, NULL), 0);
 }
 
+static struct nesting {
+    threading_lock *lock;
+    threading_rlock *rlock, *other;
+    threading_condition *condition;
+    atomic_bool waits;
+} nesting;
+
+/* Ends the deadlock. */
+static void nest_in_hook(int kind, const char *report, void *arg)
+{
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(threading_rlock_acquire(nesting.other), THREADING_OK);
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(threading_rlock_release(nesting.other), THREADING_OK);
+    record_report(kind, report, arg);
+    CHECK_STATUS(threading_lock_release(nesting.lock), THREADING_OK);
+}
+
+static void *time_out_and_hang(void *unused)
+{
+    CHECK_STATUS(threading_lock_acquire(nesting.lock), THREADING_OK);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(threading_rlock_acquire(nesting.rlock), THREADING_OK);
+    atomic_store(&nesting.waits, true);
+    CHECK_STATUS(threading_condition_wait_timeout(nesting.condition, 0.3), THREADING_TIMED_OUT);
+    CHECK_INT(threading_rlock_recursion_count(nesting.rlock), 3);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(threading_rlock_release(nesting.rlock), THREADING_OK);
+    if (report_calls() == 0) /* main was too slow: there was no deadlock */
+        CHECK_STATUS(threading_lock_release(nesting.lock), THREADING_OK);
+    return unused;
+}
+
+static bool nesting_thread_waits(void *unused)
+{
+    (void)unused;
+    return atomic_load(&nesting.waits);
+}
+
+/* The hook runs in the wait for the condition's lock, whose recursion count the wait has to restore. */
+static void hook_may_nest_rlocks(void)
+{
+    nesting.lock = threading_lock_new();
+    nesting.rlock = threading_rlock_new();
+    nesting.other = threading_rlock_new();
+    nesting.condition = threading_condition_new_with_rlock(nesting.rlock);
+    CHECK_STATUS(threading_set_hang_hook(0.1, nest_in_hook, &reported), THREADING_OK);
+    threading_thread *thread = start_named("hangs", time_out_and_hang, NULL);
+    wait_until(nesting_thread_waits, NULL);
+    CHECK_STATUS(threading_rlock_acquire(nesting.rlock), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(nesting.lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_release(nesting.rlock), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+    CHECK(report_calls() <= 1);
+}
+
 /* Main has no OS thread of the library, and waits for the other's end on another futex than other joiners. */
 static void *observe_deadlock_with_main(void *unused)
 {
@@ -1431,6 +1487,7 @@ IN_CHILD(earlier_deadlock_is_reported)
 IN_CHILD(deadlock_with_exiting_thread_is_reported)
 IN_CHILD(deadlock_is_reported_without_memory)
 IN_CHILD(hook_may_wait)
+IN_CHILD(hook_may_nest_rlocks)
 IN_CHILD(signals_do_not_change_reports)
 IN_CHILD(deadlock_with_main_is_reported)
 IN_CHILD(deadlock_with_timed_waiter_is_reported)
@@ -1472,6 +1529,8 @@ static const struct test_case cases[] = {
      deadlock_with_exiting_thread_is_reported_case},
     {"the hang hook is called if there is no memory for a long report", deadlock_is_reported_without_memory_case},
     {"the hang hook may wait", hook_may_wait_case},
+    {"the hang hook may acquire RLocks several times in a wait that restores a recursion count",
+     hook_may_nest_rlocks_case},
     {"signals neither defer nor repeat the call of the hang hook", signals_do_not_change_reports_case},
     {"the hang hook is called once for a deadlock with the main thread", deadlock_with_main_is_reported_case},
     {"the hang hook is called once for a deadlock with a notified waiter that had a timeout",
