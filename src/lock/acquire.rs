@@ -163,9 +163,7 @@ impl RawLock {
                     return false;
                 }
                 if state == OFFERED {
-                    // If this thread has acquired the lock by barging, another thread has released it since, and has
-                    // offered it to this waiter, which is still queued. One acquire must not hold the lock twice.
-                    acquired |= self.word().end_offer(if acquired { 0 } else { owner_tag });
+                    acquired = self.word().end_offer(owner_tag);
                 } else if !acquired {
                     acquired = self.revoke_expired_offer(queue, owner_tag);
                 }
@@ -191,10 +189,14 @@ impl RawLock {
     }
 
     /// Spins for a designated waker, and acquires the lock ahead of earlier waiters if it becomes free. Returns false
-    /// also if the waiter's state has changed.
+    /// also if the waiter's state has changed. While it spins, and until it has locked the mutex, the lock is not offered
+    /// to it: another thread may release the Lock that it has acquired, and one acquire must not hold the lock twice.
     fn try_barge(&self, owner_tag: u64, waiter: &Waiter) -> bool {
+        if !waiter.begin_barging() {
+            return false;
+        }
         let mut spin = SpinWait::new();
-        while waiter.state() == RETRY {
+        while waiter.state() == QUEUED {
             let word = self.word().load();
             if word & OWNER_MASK == 0 {
                 // Release: as in `end_offer`, for the state that this thread has read.

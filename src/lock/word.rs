@@ -30,7 +30,6 @@
 //! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire and release |
 //! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire and release |
 //! | offered, a Lock's | unlocked, or offered | a release by any thread, under the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
-//! | offered, a Lock's | unlocked | the waiter to which the lock is offered, under the mutex, if it has already acquired the lock by barging, and another thread has released it since | acquire and release |
 //! | any flags | other flags | the thread that has changed the queue, under the mutex | relaxed; the mutex orders it |
 //! | `LIVE` | not `LIVE`, the rest unchanged | destroy: then, under the mutex, a waiter with an offer is granted the lock, and all others are `ABORTED` | acquire and release |
 //! | not `LIVE`, unlocked | not `LIVE`, locked | a thread that had pinned the slot before destroy. No thread can release the lock | acquire |
@@ -257,7 +256,7 @@ impl<'a> LockWord<'a> {
     }
 
     /// Ends the offer of a lock: `new_owner` is the owner tag of the waiter that accepts it, or of a thread that
-    /// revokes it; 0 if the waiter declines it. Returns false if the lock is not offered. The caller holds the mutex.
+    /// revokes it. Returns false if the lock is not offered. The caller holds the mutex.
     pub(super) fn end_offer(self, new_owner: u64) -> bool {
         loop {
             let word = self.load();

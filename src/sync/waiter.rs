@@ -16,7 +16,7 @@
 //! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the five from `RETRY` to `FREED`, release. `notify_running`: to `NOTIFIED`, release |
 //! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete` and `notify_running`: as above, and record the success of the spin |
 //! | `PARKED` | as `QUEUED`; the waiter is parked, or about to park | the waiter, when the timeout expires: to `QUEUED`, relaxed. `complete`: as above, and returns the wake-up that the caller must make |
-//! | `RETRY` | locks: woken to acquire the lock, still in the queue. Barriers: removed from the queue, to arrive again | locks, under the mutex: the waiter, before it parks again, to `QUEUED`, relaxed; `complete`, to `OFFERED` or `ABORTED` |
+//! | `RETRY` | locks: woken to acquire the lock, still in the queue. Barriers: removed from the queue, to arrive again | locks: the waiter, before it acquires the lock by barging, to `QUEUED`, relaxed. Under the mutex: the waiter, before it parks again, to `QUEUED`, relaxed; `try_offer`, to `OFFERED`, relaxed; `complete`, to `ABORTED` |
 //! | `OFFERED` | locks: the lock is reserved for the waiter, which is still in the queue | under the mutex: the waiter that finds the offer gone, to `QUEUED`, relaxed; a thread that revokes the offer, to `RETRY`, relaxed; `complete`, to `GRANTED` or `ABORTED` |
 //! | `GRANTED` | removed from the queue: the wait has succeeded, and a lock is handed off to the waiter | |
 //! | `ABORTED` | removed from the queue: the wait has failed | |
@@ -219,6 +219,18 @@ impl Waiter {
     /// the queue.
     pub(crate) fn set_queued(&self) {
         self.state.store(QUEUED, Ordering::Relaxed);
+    }
+
+    /// Changes `RETRY` to `OFFERED`, under the mutex of the queue. Returns false if the waiter runs, and may have acquired
+    /// the lock by barging.
+    pub(crate) fn try_offer(&self) -> bool {
+        self.transition(RETRY, OFFERED).is_ok()
+    }
+
+    /// Begins to acquire a lock by barging: the lock is not offered to this waiter before it has locked the mutex of the
+    /// queue. Returns false if the waiter's state has changed.
+    pub(crate) fn begin_barging(&self) -> bool {
+        self.transition(RETRY, QUEUED).is_ok()
     }
 
     /// Revokes an offer, under the mutex of the queue. The waiter is then in the state of one that was woken to retry.

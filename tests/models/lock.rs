@@ -289,6 +289,27 @@ fn release_and_free_let_a_waiter_return() {
     });
 }
 
+/// As above, and the other thread releases the lock twice: one acquire must not permit two releases.
+#[test]
+fn a_waiter_that_is_still_queued_is_released_once() {
+    Model::new("lock: a waiter that is still queued is released once").preemptions(3).check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let waiter = spawn(move || lock.acquire());
+        lock.release().unwrap();
+        if lock.try_acquire().unwrap() {
+            lock.release().unwrap();
+        }
+        advance(3_000_000);
+        let releases = [lock.release(), lock.release()].iter().filter(|released| released.is_ok()).count();
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert!(releases <= 1);
+        assert_eq!(lock.try_acquire(), Ok(releases == 1));
+        lock.release().unwrap();
+        lock.free().unwrap();
+    });
+}
+
 #[test]
 fn two_releases_succeed_once() {
     Model::new("lock: one of two releases fails").check(|| {

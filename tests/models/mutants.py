@@ -105,8 +105,8 @@ MUTANTS = {
     "lock: a release by another thread does not end the offer": (
         "lock/raw.rs", "            self.grant_offered(queue, wake_queue);\n            let now", "            let now",
         "shuttle", "lock", "an_offer_ends"),
-    "lock: a waiter that has acquired it accepts an offer": (
-        "lock/acquire.rs", "end_offer(if acquired { 0 } else { owner_tag })", "end_offer(owner_tag)",
+    "lock: an offer to a waiter that may have acquired it": (
+        "sync/waiter.rs", "self.transition(RETRY, OFFERED).is_ok()", "{ self.state.store(OFFERED, Ordering::Relaxed); true }",
         "shuttle", "lock", "a_waiter_that_is_still_queued"),
     "lock: a waiter that timed out stays in the wait queue": (
         "lock/acquire.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
@@ -162,7 +162,7 @@ MUTANTS = {
         "lock/condition.rs", "            queue.remove(waiter);\n            self.publish_has_waiters(tag, &queue);\n", "            self.publish_has_waiters(tag, &queue);\n",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: a waiter does not restore its recursion count": (
-        "lock/condition.rs", "        lock.restore_recursion(extra_count);\n", "",
+        "lock/condition.rs", "        lock.restore_recursion(extra_count)?;\n", "",
         "shuttle", "condition", "a_waiter_restores"),
     "barrier: the last party does not advance the round number": (
         "barrier.rs", "        barrier.round_number.fetch_add(1, Ordering::Release);\n", "",
