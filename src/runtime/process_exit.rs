@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
+use crate::sync::hang_watch;
 use crate::sync::hang_watch::ExitWatch;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
@@ -43,6 +44,7 @@ pub(crate) fn run() {
         // call it and wait, too. If this fails, such an exit does not wait.
         let _ = libc_hooks::register_atexit_handler();
     }
+    hang_watch::begin_process_exit();
     catch_panic(|| inject(FaultPoint::ProcessExit));
     // Without a timeout, this returns true.
     let _ = catch_panic(|| {

@@ -11,8 +11,9 @@
 
 use core::mem;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::sys::tls;
 use crate::time::Deadline;
 
 /// The period in nanoseconds, 0 if the watch is off.
@@ -27,6 +28,12 @@ static SETTINGS: AtomicU32 = AtomicU32::new(1);
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// The function that looks for threads that are blocked by the process exit itself. Set when the library is loaded.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static ON_LONG_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// The per-thread block of the last thread that has begun the process exit, 0 if none has.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static EXITING: AtomicUsize = AtomicUsize::new(0);
 
 /// Of the threads of a deadlock whose waits seem to have begun at the same time, one reports (`dump::hang`), and must not
 /// check before the last one has parked. So no period is shorter than a time for which a thread is rarely interrupted.
@@ -39,6 +46,27 @@ pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
     ON_EXIT.store(on_exit as *mut (), Ordering::Relaxed);
     PERIOD_NS.store(if period_ns == 0 { 0 } else { period_ns.max(MIN_PERIOD_NS) }, Ordering::Release);
     SETTINGS.fetch_add(1, Ordering::Release);
+}
+
+/// The first and the longest interval, in nanoseconds, after which a thread in the process exit looks for threads that
+/// are blocked by it.
+const MIN_LOOK_INTERVAL_NS: u64 = 10_000_000;
+const MAX_LOOK_INTERVAL_NS: u64 = 1_000_000_000;
+/// Looks take at most 1 / `LOOK_TIME_DIVISOR` of the time.
+const LOOK_TIME_DIVISOR: u64 = 64;
+
+/// Sets the function that a thread in the process exit calls at increasing intervals while it waits.
+pub(crate) fn set_on_long_exit(look: fn()) {
+    ON_LONG_EXIT.store(look as *mut (), Ordering::Relaxed);
+}
+
+/// The calling thread begins the process exit.
+pub(crate) fn begin_process_exit() {
+    EXITING.store(current_block(), Ordering::Relaxed);
+}
+
+fn current_block() -> usize {
+    tls::with(|block| ptr::from_ref(block) as usize)
 }
 
 /// The watch of one wait, in which a thread may park several times: it checks once, a period after the thread has first
@@ -108,21 +136,46 @@ impl HangWatch {
     }
 }
 
-/// The watch of one process exit or shutdown: it checks after the period, and again whenever the time has doubled.
+/// The watch of one process exit or shutdown: it checks after the period, and again whenever the time has doubled. It
+/// also looks for threads that are blocked by it, if it is an exit: after a shutdown, what blocks them may end.
 pub(crate) struct ExitWatch {
     is_watched: bool,
     next: u64,
     since: Deadline,
+    /// When the thread looks next, and the interval after that.
+    look_at: Deadline,
+    look_interval: u64,
 }
 
 impl ExitWatch {
     pub(crate) fn new(deadline: Deadline) -> ExitWatch {
-        ExitWatch { is_watched: deadline == Deadline::NEVER, next: 0, since: Deadline::now() }
+        let since = Deadline::now();
+        let looks = !cfg!(model) && EXITING.load(Ordering::Relaxed) == current_block();
+        ExitWatch {
+            is_watched: deadline == Deadline::NEVER,
+            next: 0,
+            since,
+            look_at: if looks { since.add_ns(MIN_LOOK_INTERVAL_NS) } else { Deadline::NEVER },
+            look_interval: MIN_LOOK_INTERVAL_NS,
+        }
     }
 
     /// As `HangWatch::park`.
     #[inline]
     pub(crate) fn park(&mut self, until: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+        let look_at = self.look_at;
+        if self.park_and_check(until.min(look_at), park) {
+            return true;
+        }
+        let is_due = look_at <= until;
+        if is_due {
+            self.look();
+        }
+        is_due
+    }
+
+    #[inline]
+    fn park_and_check(&mut self, until: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let settings = SETTINGS.load(Ordering::Acquire);
         let period = PERIOD_NS.load(Ordering::Acquire);
         if period == 0 || !self.is_watched {
@@ -138,6 +191,16 @@ impl ExitWatch {
             call(&ON_EXIT);
         }
         is_due
+    }
+
+    #[cold]
+    fn look(&mut self) {
+        let before = Deadline::now();
+        call(&ON_LONG_EXIT);
+        let after = Deadline::now();
+        self.look_interval = (2 * self.look_interval).min(MAX_LOOK_INTERVAL_NS);
+        let duration = after.0.saturating_sub(before.0);
+        self.look_at = after.add_ns(self.look_interval.max(duration.saturating_mul(LOOK_TIME_DIVISOR)));
     }
 }
 

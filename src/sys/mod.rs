@@ -16,6 +16,7 @@ pub(crate) mod annotate;
 pub(crate) mod asymmetric_fence;
 pub(crate) mod atomic;
 pub(crate) mod baseline;
+pub(crate) mod blocked_thread;
 pub(crate) mod calling_thread;
 pub(crate) mod exec_stack;
 pub(crate) mod fd;

@@ -18,6 +18,8 @@
 //! | `reaper` | reclaims the stacks of threads that have ended and were not joined |
 //! | `deregister` | removes the calling thread from the registry when it exits |
 //! | `start` | the start of a thread, and the code around its target |
+//! | `exit_callbacks` | the thread that calls the functions of `threading_atexit` |
+//! | `exit_lock` | finds threads that are blocked in `exit` |
 //! | `shutdown` | the waits of process exit and `shutdown` |
 //! | `excepthook` | the hook for unhandled exceptions, and the default report |
 //! | `fork_child` | resets the registry in a child of fork |
@@ -26,6 +28,7 @@ pub(crate) mod deregister;
 pub(crate) mod dummies;
 pub(crate) mod excepthook;
 pub(crate) mod exit_callbacks;
+pub(crate) mod exit_lock;
 pub(crate) mod fork_child;
 pub(crate) mod ident;
 pub(crate) mod join;
