@@ -26,6 +26,29 @@ pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// As `write_all`, for the strings one after the other. Writes them with one system call, if that writes all of them.
+pub(crate) fn write_parts<const N: usize>(fd: c_int, parts: &[&CStr; N]) -> Result<()> {
+    let vectors = parts
+        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
+    let write = || {
+        // SAFETY: the array has that number of entries, each a string of that length, which is only read.
+        sys::preserving_errno(|| (unsafe { libc::writev(fd, vectors.as_ptr(), N as c_int) }, sys::errno()))
+    };
+    let mut written = loop {
+        let (written, error) = with_cancel_disabled(write);
+        match usize::try_from(written) {
+            Ok(written) => break written,
+            Err(_) if error == libc::EINTR => {}
+            Err(_) => return Err(Error::System),
+        }
+    };
+    parts.iter().try_for_each(|part| {
+        let rest = part.to_bytes().get(written..).unwrap_or_default();
+        written = written.saturating_sub(part.count_bytes());
+        write_all(fd, rest)
+    })
+}
+
 /// The signals of failing writes: to a closed pipe or socket, and beyond the size to which the process limits its files.
 const SIGNALS: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
 

@@ -38,7 +38,7 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 
 #[cfg(not(target_vendor = "apple"))]
 use libc::dl_phdr_info;
-use libc::{iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit, sigset_t};
+use libc::{off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit, sigset_t};
 /// The type, whose name is also that of a function.
 type SignalAction = libc::sigaction;
 
@@ -159,7 +159,6 @@ from_libc! {
     fn open(path: *const c_char, flags: c_int) -> c_int;
     fn read(file: c_int, buffer: *mut c_void, bytes: usize) -> isize;
     fn write(file: c_int, buffer: *const c_void, bytes: usize) -> isize;
-    fn writev(file: c_int, parts: *const iovec, count: c_int) -> isize;
     fn close(file: c_int) -> c_int;
     #[cfg(target_os = "linux")]
     fn access(path: *const c_char, mode: c_int) -> c_int;

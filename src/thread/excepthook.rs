@@ -3,12 +3,10 @@
 use core::ffi::{CStr, c_void};
 
 use crate::callbacks::ExceptHook;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::handle::Handle;
 use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::sys::calling_thread::with_cancel_disabled;
 use crate::sys::fd;
 use crate::sys::pthread;
 use crate::thread::naming;
@@ -64,13 +62,7 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
 /// Prints a line to stderr with one system call, so that the lines of several threads do not mix. Allocates no memory
 /// and takes no lock that a child of fork could find held. Errors are ignored, and raise no signal.
 fn print(parts: &[&CStr; 7]) {
-    let parts = parts
-        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
-    let _: Result<()> = fd::without_signals(|| {
-        // SAFETY: the array has that number of entries, each a string of that length, which is only read.
-        let write = || unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) };
-        if with_cancel_disabled(write) < 0 { Err(Error::System) } else { Ok(()) }
-    });
+    let _: Result<()> = fd::without_signals(|| fd::write_parts(libc::STDERR_FILENO, parts));
 }
 
 /// Locks the hook before a fork.

@@ -620,6 +620,54 @@ static void default_hook(void)
     close(file);
 }
 
+static atomic_int interruptions;
+
+static void count_interruption(int number)
+{
+    (void)number;
+    atomic_fetch_add(&interruptions, 1);
+}
+
+/* Standard error is a full pipe, so that the report blocks. The handler has no SA_RESTART. */
+static void default_hook_with_signals(void)
+{
+    enum { SIGNALS = 20 };
+    const char expected[] = "Exception in thread Größe: ValueError: too odd\n";
+    struct sigaction action = {.sa_handler = count_interruption}, former;
+    char line[sizeof expected] = "", byte = '-';
+    int pipe_ends[2], saved = dup(STDERR_FILENO), flags;
+    CHECK_INT(pipe(pipe_ends), 0);
+    flags = fcntl(pipe_ends[1], F_GETFL);
+    CHECK_INT(fcntl(pipe_ends[1], F_SETFL, flags | O_NONBLOCK), 0);
+    while (write(pipe_ends[1], &byte, 1) == 1) {
+    }
+    CHECK_INT(fcntl(pipe_ends[1], F_SETFL, flags), 0);
+    CHECK_INT(sigaction(SIGUSR1, &action, &former), 0);
+    fflush(stderr);
+    CHECK(dup2(pipe_ends[1], STDERR_FILENO) >= 0);
+    threading_thread *thread = spawn(report_named, NULL);
+    pid_t id = (pid_t)threading_thread_native_id(thread);
+    double end = now() + TEST_LIMIT;
+    while (atomic_load(&interruptions) < SIGNALS && now() < end) {
+        (void)syscall(SYS_tgkill, getpid(), id, SIGUSR1); /* fails if the thread has ended */
+        sleep_for(0.005);
+        if (!threading_thread_is_alive(thread))
+            break;
+    }
+    bool is_waiting = threading_thread_is_alive(thread);
+    CHECK_INT(fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK), 0);
+    for (size_t length = 0; length < sizeof line - 1 && is_waiting && now() < end;)
+        if (read(pipe_ends[0], &byte, 1) == 1 && byte != '-')
+            line[length++] = byte;
+    CHECK(dup2(saved, STDERR_FILENO) >= 0);
+    join(thread);
+    CHECK_INT(sigaction(SIGUSR1, &former, NULL), 0);
+    CHECK_STR(line, expected);
+    close(saved);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+}
+
 /* --------------------------------------------------------------------------------------- atexit, shutdown */
 
 static void invalid_exit_arguments(void)
@@ -652,6 +700,7 @@ static const struct test_case cases[] = {
     {"sleep does not return early, and checks its argument", sleep_is_not_early},
     {"an excepthook receives the calling thread, both strings and its argument", custom_hook},
     {"the default excepthook prints one line to stderr", default_hook},
+    {"the default excepthook prints the line if signals interrupt its write", default_hook_with_signals},
     {"invalid arguments of atexit and shutdown are errors without an effect", invalid_exit_arguments},
 };
 
