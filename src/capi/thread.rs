@@ -439,6 +439,8 @@ pub extern "C" fn threading_thread_native_id(thread: *mut threading_thread) -> u
 ///
 /// If the thread called pthread_exit(), the result is the value that was passed to pthread_exit() or,
 /// for a timer, NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
+/// When the first thread ends in one of these ways, the library finds out where libc keeps such
+/// values, by a thread that it starts. As long as the system does not permit that, the result is NULL.
 ///
 /// \param thread the thread
 /// \return the result; NULL before the end of the thread; NULL with THREADING_ERR_HANDLE if the handle
