@@ -20,7 +20,7 @@
 //!
 //! Except for a thread in the exit, each thread has at most one edge. So a cycle is found by following the edges from a
 //! thread. A cycle through an exit is found from the thread in it for which the exit waits; if there are several, from
-//! the one that is closest to the exit.
+//! the one that is closest to the exit. The other threads of such a cycle look for it from there (`exit_deadlock_of`).
 //!
 //! # Proof
 //!
@@ -69,8 +69,7 @@ pub(super) struct Cycle {
 }
 
 impl Snapshot {
-    /// Returns the cycle that contains this thread, if there is one. For a thread in the process exit, which has
-    /// several edges, see `is_deadlocked`.
+    /// Returns the cycle that contains this thread, if there is one, and if it can be found from this thread.
     pub(super) fn deadlock_of(&self, entry: Entry) -> Option<Cycle> {
         let first = self.find_cycle(entry)?;
         fence(Ordering::Acquire);
@@ -78,16 +77,64 @@ impl Snapshot {
         (first == second).then_some(first)
     }
 
+    /// Returns a cycle through an exit that contains this thread, but is found from another one, and that one.
+    pub(super) fn exit_deadlock_of(&self, entry: Entry) -> Option<(Entry, Cycle)> {
+        if !self.leads_to_exit(entry) || !self.has_exit_deadlock() {
+            return None;
+        }
+        self.find_exit_deadlock(|start, cycle| {
+            start.ident != entry.ident && self.is_in_cycle(entry, start, cycle.length)
+        })
+    }
+
+    /// Returns whether there is a cycle through an exit. So only one search is needed if many threads wait for one that
+    /// exits, and none of them hangs.
+    fn has_exit_deadlock(&self) -> bool {
+        self.has_exit_deadlock.get().unwrap_or_else(|| {
+            let is_found = self.find_exit_deadlock(|_, _| true).is_some();
+            self.has_exit_deadlock.set(Some(is_found));
+            is_found
+        })
+    }
+
+    /// Returns a cycle through an exit that meets a condition, and the thread from which it is found.
+    fn find_exit_deadlock(&self, meets: impl Fn(Entry, Cycle) -> bool) -> Option<(Entry, Cycle)> {
+        let mut found = None;
+        self.for_each(&mut |start| {
+            if found.is_none() && is_awaited(start) {
+                let cycle = self.deadlock_of(start).filter(|cycle| cycle.exiting != 0);
+                found = cycle.filter(|cycle| meets(start, *cycle)).map(|cycle| (start, cycle));
+            }
+        });
+        found
+    }
+
     /// Returns whether a cycle contains this thread.
     pub(super) fn is_deadlocked(&self, entry: Entry) -> bool {
-        if entry.recorded_wait().is_some_and(|wait| wait.object == PROCESS_EXIT) {
-            let mut found = false;
-            self.for_each(&mut |other| {
-                found = found || self.deadlock_of(other).is_some_and(|cycle| cycle.exiting == entry.ident);
-            });
-            return found;
+        self.deadlock_of(entry).is_some() || self.exit_deadlock_of(entry).is_some()
+    }
+
+    /// Returns whether the edges from this thread lead to a thread in the process exit.
+    fn leads_to_exit(&self, start: Entry) -> bool {
+        let mut at = start;
+        let mut repetition = Repetition::new(start.ident);
+        while let Some(wait) = at.recorded_wait() {
+            if wait.object == PROCESS_EXIT {
+                return true;
+            }
+            let next = blocking_thread(&wait).filter(|&next| !repetition.is_found_at(next));
+            match next.and_then(|next| self.find(next)) {
+                Some(next) => at = next,
+                None => break,
+            }
         }
-        self.deadlock_of(entry).is_some()
+        false
+    }
+
+    /// Returns whether a thread is in the cycle of this length that is found from `start`.
+    fn is_in_cycle(&self, entry: Entry, start: Entry, length: usize) -> bool {
+        let members = core::iter::successors(Some(start), |at| self.next_in_cycle(*at, start));
+        members.take(length).any(|member| member.ident == entry.ident)
     }
 
     /// Follows the edges from this thread. Returns `None` if they do not lead back to it.
@@ -95,8 +142,7 @@ impl Snapshot {
         let mut cycle = Cycle { length: 0, first: start.ident, exiting: 0, hash: 0 };
         let mut at = start;
         let mut passes_awaited = false;
-        // Brent's algorithm: the edges have entered a cycle without `start` if they lead to the checkpoint again.
-        let (mut checkpoint, mut next_checkpoint) = (start.ident, 1);
+        let mut repetition = Repetition::new(start.ident);
         loop {
             let wait = at.recorded_wait()?;
             let next = self.successor(&wait, start)?;
@@ -110,11 +156,8 @@ impl Snapshot {
             if next == start.ident {
                 return Some(cycle);
             }
-            if next == checkpoint {
+            if repetition.is_found_at(next) {
                 return None;
-            }
-            if cycle.length == next_checkpoint {
-                (checkpoint, next_checkpoint) = (next, 2 * next_checkpoint);
             }
             cycle.first = cycle.first.min(next);
             at = self.find(next)?;
@@ -135,6 +178,31 @@ impl Snapshot {
     /// Returns the thread for which the thread of this entry waits, in a cycle.
     pub(super) fn next_in_cycle(&self, at: Entry, start: Entry) -> Option<Entry> {
         self.find(self.successor(&at.recorded_wait()?, start)?)
+    }
+}
+
+/// Finds that edges have entered a cycle, by Brent's algorithm: they lead to the checkpoint again.
+struct Repetition {
+    checkpoint: u64,
+    length: usize,
+    next_checkpoint: usize,
+}
+
+impl Repetition {
+    fn new(start: u64) -> Self {
+        Repetition { checkpoint: start, length: 0, next_checkpoint: 1 }
+    }
+
+    /// The next edge leads to the thread with this identifier.
+    fn is_found_at(&mut self, next: u64) -> bool {
+        self.length += 1;
+        if next == self.checkpoint {
+            return true;
+        }
+        if self.length == self.next_checkpoint {
+            (self.checkpoint, self.next_checkpoint) = (next, 2 * self.next_checkpoint);
+        }
+        false
     }
 }
 

@@ -167,8 +167,9 @@ pub(crate) fn abort_after_deadlock() {
 fn check_deadlock() {
     let snapshot = Snapshot::take();
     let Some(entry) = snapshot.find(threads::my_ident()) else { return };
-    let cycle = snapshot.deadlock_of(entry);
-    if !cycle.is_some_and(|cycle| is_reporter(&snapshot, entry, cycle.length)) {
+    let cycle = snapshot.deadlock_of(entry).map(|cycle| (entry, cycle));
+    let cycle = cycle.or_else(|| snapshot.exit_deadlock_of(entry));
+    if !cycle.is_some_and(|(start, cycle)| is_reporter(&snapshot, entry, start, cycle.length)) {
         return;
     }
     drop(snapshot);
@@ -178,16 +179,19 @@ fn check_deadlock() {
     }
 }
 
-/// Returns whether the wait of this thread began last of those in its cycle. Of waits that began at the same time,
-/// that of the thread with the highest identifier counts. `length` is that of the cycle; false if it exists no more.
-fn is_reporter(snapshot: &Snapshot, start: Entry, length: usize) -> bool {
+/// Returns whether the wait of this thread began last of those in its cycle, which is found from `start`. Of waits that
+/// began at the same time, that of the thread with the highest identifier counts. `length` is that of the cycle; false
+/// if it exists no more.
+fn is_reporter(snapshot: &Snapshot, entry: Entry, start: Entry, length: usize) -> bool {
     let began = |entry: Entry| Some((entry.recorded_wait()?.since, entry.ident));
     let mut at = start;
     for _ in 0..length {
+        if began(at) > began(entry) {
+            return false;
+        }
         match snapshot.next_in_cycle(at, start) {
             None => return false,
             Some(next) if next.ident == start.ident => return true,
-            Some(next) if began(next) > began(start) => return false,
             Some(next) => at = next,
         }
     }

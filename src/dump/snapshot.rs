@@ -5,7 +5,7 @@
 //! without it, and scans all slots for each thread. So does each dump for the threads and locks for which the index has
 //! no room.
 
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::dump::threads::{
@@ -61,6 +61,8 @@ pub(super) struct Snapshot {
     /// Whether all locks are in the array.
     has_all_locks: bool,
     has_index: bool,
+    /// Whether there is a deadlock through an exit; `None` if that has not been found out yet.
+    pub(super) has_exit_deadlock: Cell<Option<bool>>,
 }
 
 impl Drop for Snapshot {
@@ -76,14 +78,20 @@ impl Snapshot {
     pub(super) fn take() -> Snapshot {
         threads::store_process_id();
         if USER.compare_exchange(0, calling_user(), Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return Snapshot { threads: &[], locks: &[], has_all_locks: false, has_index: false };
+            return Snapshot {
+                threads: &[],
+                locks: &[],
+                has_all_locks: false,
+                has_index: false,
+                has_exit_deadlock: Cell::new(None),
+            };
         }
         happens_after(&SHARED);
         // SAFETY: the arrays had no user before.
         let arrays = unsafe { &mut *SHARED.0.get() };
         let threads = index_threads(&mut arrays.threads);
         let (locks, has_all_locks) = index_locks(&mut arrays.locks);
-        Snapshot { threads, locks, has_all_locks, has_index: true }
+        Snapshot { threads, locks, has_all_locks, has_index: true, has_exit_deadlock: Cell::new(None) }
     }
 
     /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no

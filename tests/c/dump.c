@@ -1430,6 +1430,60 @@ static void exit_is_reported(void)
                              "\"alarm\" timer, due in # s\n");
 }
 
+static void record_deadlock(int kind, const char *report, void *arg)
+{
+    if (kind == THREADING_HANG_DEADLOCK)
+        record_report(kind, report, arg);
+}
+
+static void *acquire_accounts_after_event(void *unused)
+{
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    return unused;
+}
+
+static void *observe_chain_to_exit(void *unused)
+{
+    while (strstr(masked_dump(), "\"MainThread\" #  waits in the process exit") == NULL ||
+           strstr(masked_dump(), "\"joiner\" #  joins \"daemon\"") == NULL)
+        sleep_for(0.001);
+    CHECK_STATUS(threading_set_hang_hook(0.05, record_deadlock, &reported), THREADING_OK);
+    sleep_for(0.2);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    check_dump("threading: process #, 4 threads, 3 of them deadlocked:\n"
+               "  \"joiner\" joins \"daemon\", for # s\n"
+               "  \"daemon\" waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+               "  \"MainThread\" waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+               "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+               "    owns lock \"accounts\" (1 waiter)\n"
+               "\"daemon\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+               "\"joiner\" #  joins \"daemon\", for # s\n"
+               "\"observer\" #  makes this dump\n");
+    wait_until(is_reported, NULL);
+    CHECK(strstr(reported.text, "3 of them deadlocked:") != NULL);
+    sleep_for(0.2);
+    CHECK_INT(report_calls(), 1);
+    _exit(0);
+    return unused;
+}
+
+/* The shutdown waits for the joiner, but not for the daemon, whose wait completes the cycle. */
+static void chain_to_exit(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    threading_thread *daemon = threading_thread_new(acquire_accounts_after_event, NULL);
+    CHECK(daemon != NULL);
+    CHECK_STATUS(threading_thread_set_name(daemon, "daemon"), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_daemon(daemon, true), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(daemon), THREADING_OK);
+    start_named("joiner", join_thread, daemon);
+    start_observer(observe_chain_to_exit);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK(false);
+}
+
 #define IN_CHILD(check)                                                                                      \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
@@ -1493,6 +1547,7 @@ IN_CHILD(deadlock_with_main_is_reported)
 IN_CHILD(deadlock_with_timed_waiter_is_reported)
 IN_CHILD(earlier_deadlock_with_timed_waiter_is_reported)
 IN_CHILD(exit_is_reported)
+IN_CHILD(chain_to_exit)
 
 static const struct test_case cases[] = {
     {"a dump shows the main thread of a program without other threads", main_alone_case},
@@ -1538,6 +1593,8 @@ static const struct test_case cases[] = {
     {"the hang hook is called for an earlier deadlock with a notified waiter that had a timeout",
      earlier_deadlock_with_timed_waiter_is_reported_case},
     {"the hang hook is called for a shutdown that waits", exit_is_reported_case},
+    {"a deadlock of a shutdown and a thread for which it does not wait is shown whole, and reported",
+     chain_to_exit_case},
 };
 
 TEST_MAIN(cases)

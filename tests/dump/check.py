@@ -111,6 +111,16 @@ threading: process #, 2 threads, 2 of them deadlocked:
     owns lock "accounts" (1 waiter)
 "first" #  waits for lock "accounts", owned by "MainThread", for # s
 """,
+    "exit_chain": """\
+threading: process #, 3 threads, 3 of them deadlocked:
+  "joiner" joins "daemon", for # s
+  "daemon" waits for lock "accounts", owned by "MainThread", for # s
+  "MainThread" waits in the process exit or a shutdown for 1 non-daemon thread, for # s
+"MainThread" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s
+    owns lock "accounts" (1 waiter)
+"daemon" #  waits for lock "accounts", owned by "MainThread", for # s
+"joiner" #  joins "daemon", for # s
+""",
     "contended": """\
 threading: process #, 3 threads
 "MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s

@@ -344,6 +344,17 @@ static void exit_callbacks(void)
     shut_down(NULL);
 }
 
+/* The exit waits for a thread that waits for a daemon, for which it does not wait. */
+static void exit_chain(void)
+{
+    CHECK(threading_lock_acquire(accounts) == THREADING_OK);
+    threading_thread *daemon = threading_thread_new(acquire_lock, accounts);
+    CHECK(daemon != NULL && threading_thread_set_name(daemon, "daemon") == THREADING_OK);
+    CHECK(threading_thread_set_daemon(daemon, true) == THREADING_OK);
+    CHECK(threading_thread_start(daemon) == THREADING_OK);
+    start("joiner", join, daemon);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -354,7 +365,7 @@ int main(int argc, char **argv)
         {"notified", notified},   {"missing_party", missing_party}, {"no_permit", no_permit},
         {"forked", forked},       {"others", others},               {"busy", busy},
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
-        {"forming", forming},
+        {"forming", forming},     {"exit_chain", exit_chain},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
