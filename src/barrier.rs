@@ -100,9 +100,15 @@ pub struct Barrier {
     arg: AtomicPtr<c_void>,
     /// The default timeout in seconds, the bits of an `f64`.
     timeout: AtomicU64,
+    /// A copy of `Round::action_owner`, for reports, which read it without the mutex. In a child of fork, it may be
+    /// that of a thread of the parent.
+    acting: AtomicU64,
 }
 
-offsets!(BarrierOffsets of Barrier: parties);
+#[cfg(not(model))]
+const _: () = assert!(size_of::<Barrier>() == 128);
+
+offsets!(BarrierOffsets of Barrier: parties, acting);
 
 struct Round {
     waiting: WaitQueue,
@@ -211,6 +217,7 @@ impl Handle<Barrier> {
                 .store(action.map_or(ptr::null_mut(), |action| action as *mut c_void), Ordering::Release);
             barrier.arg.store(arg, Ordering::Release);
             barrier.timeout.store(FOREVER.to_bits(), Ordering::Release);
+            barrier.acting.store(0, Ordering::Relaxed);
         })
     }
 
@@ -367,6 +374,7 @@ impl Barrier {
                 round.release_waiters(self, GRANTED);
             } else {
                 round.action_owner = ident::owner_tag();
+                self.acting.store(round.action_owner, Ordering::Relaxed);
                 round.interrupted = false;
             }
             Ok(Arrival::Last(arrival_index, round_number))
@@ -387,6 +395,7 @@ impl Barrier {
         happens_before(self.annotation_address(round_number));
         self.with_round(|round| {
             round.action_owner = 0;
+            self.acting.store(0, Ordering::Relaxed);
             let interrupted = round.interrupted;
             if failed {
                 round.broken = true;
@@ -423,6 +432,12 @@ impl Barrier {
     /// Returns the number of threads for which the barrier waits, without a lock.
     pub(crate) fn unlocked_parties(&self) -> usize {
         self.parties.load(Ordering::Acquire)
+    }
+
+    /// Returns the identifier of the thread that runs the action, without a lock; `None` if no thread does.
+    pub(crate) fn unlocked_acting_thread(&self) -> Option<u64> {
+        let acting = self.acting.load(Ordering::Relaxed) >> OWNER_SHIFT;
+        (acting != 0 && !ident::exists_only_in_parent(acting)).then_some(acting)
     }
 
     fn park(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {

@@ -215,6 +215,7 @@ layout! {
         timer_state = Timer::OFFSETS.state;
         timer_pending = PENDING;
         in_nursery = IN_NURSERY;
+        barrier_acting = Barrier::OFFSETS.acting;
     }
     system_calls {
         SYS_read = "read(2)";

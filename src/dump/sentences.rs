@@ -32,6 +32,7 @@ pub(super) const NOTIFIED_ON_FREED: &str = "notified on a condition that has bee
 pub(super) const WAITS_FOR_ITS: &str = ", waits for its ";
 pub(super) const WAITS_AT: &str = "waits at ";
 pub(super) const ARRIVED: &str = " arrived)";
+pub(super) const ACTION_RUN_BY: &str = ", whose action is run by ";
 pub(super) const OF: &str = " of ";
 pub(super) const LEFT: &str = " left, ";
 pub(super) const IS_SET: &str = " (set)";

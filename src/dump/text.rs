@@ -17,6 +17,8 @@ use crate::lock::lock::Lock;
 use crate::lock::rlock::RLock;
 use crate::semaphore::Semaphore;
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, Wait};
+use crate::sync::waiter;
+use crate::sync::waiter::Waiter;
 use crate::sys::calling_thread;
 use crate::sys::fd;
 use crate::thread::ident::{self, FIRST_OWNER_TAG, OWNER_SHIFT};
@@ -130,7 +132,7 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
             }
         }
     } else if let Ok(barrier) = Handle::<Barrier>::from_bits(wait.object).check() {
-        waits_at_barrier(lines, wait.object, barrier);
+        waits_at_barrier(lines, snapshot, wait.object, barrier);
     } else if let Ok(found @ (semaphore, _)) = Handle::<Semaphore>::from_bits(wait.object).check() {
         lines.text(say::WAITS_FOR);
         checked_object(lines, say::SEMAPHORE, wait.object, found);
@@ -226,18 +228,22 @@ pub(super) fn timers(lines: &mut Lines, now: Deadline) {
     }
 }
 
-fn waits_at_barrier(lines: &mut Lines, bits: usize, barrier: (&Barrier, u64)) {
+/// While the action runs, all have arrived: the thread that runs it, which may wait for something else, and others that
+/// wait for its end. Some of the waiters may wait for the next round.
+fn waits_at_barrier(lines: &mut Lines, snapshot: &Snapshot, bits: usize, barrier: (&Barrier, u64)) {
     lines.text(say::WAITS_AT);
     checked_object(lines, say::BARRIER, bits, barrier);
-    let arrived = crate::sync::waiter::all()
-        .filter(|waiter| waiter.read_wait().is_some_and(|wait| wait.object == bits && wait.is_queued()))
-        .count();
-    lines
-        .text(" (")
-        .number(arrived as u64)
-        .text(say::OF)
-        .number(barrier.0.unlocked_parties() as u64)
-        .text(say::ARRIVED);
+    let parties = barrier.0.unlocked_parties();
+    let acting = barrier.0.unlocked_acting_thread();
+    let waits =
+        |waiter: &Waiter| waiter.read_wait().is_some_and(|wait| wait.object == bits && wait.is_queued());
+    let arrived =
+        if acting.is_some() { parties } else { waiter::all().filter(|waiter| waits(waiter)).count() };
+    lines.text(" (").number(arrived as u64).text(say::OF).number(parties as u64).text(say::ARRIVED);
+    if let Some(acting) = acting {
+        lines.text(say::ACTION_RUN_BY);
+        thread_by_ident(lines, snapshot, acting);
+    }
 }
 
 /// Adds the owner of a lock, by the owner field of its word.

@@ -69,6 +69,13 @@ threading: process #, 3 threads
 "party-1" #  waits at barrier "phase" (2 of 3 arrived), for # s
 "party-2" #  waits at barrier "phase" (2 of 3 arrived), for # s
 """,
+    "barrier_action": """\
+threading: process #, 4 threads
+"MainThread" #  waits in the process exit or a shutdown for 3 non-daemon threads, for # s
+"first" #  waits at barrier "phase" (2 of 2 arrived), whose action is run by "last", for # s
+"last" #  waits for event "stop" (not set), for # s
+"next" #  waits at barrier "phase" (2 of 2 arrived), whose action is run by "last", for # s
+""",
     "no_permit": """\
 threading: process #, 3 threads
 "MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s

@@ -193,6 +193,24 @@ static void missing_party(void)
     start("party-2", arrive, NULL);
 }
 
+static int wait_in_action(void *name)
+{
+    /* The next party waits for the end of the action. */
+    start("next", arrive, NULL);
+    until_thread_waits("next", "waits at barrier");
+    wait_for_event(name);
+    return 0;
+}
+
+static void barrier_action(void)
+{
+    CHECK((barrier = threading_barrier_new(2, wait_in_action, NULL)) != NULL);
+    CHECK(threading_barrier_set_name(barrier, "phase") == THREADING_OK);
+    start("first", arrive, NULL);
+    until_thread_waits("first", "waits at barrier");
+    start("last", arrive, NULL);
+}
+
 static void no_permit(void)
 {
     CHECK(threading_semaphore_acquire(semaphore) == THREADING_OK);
@@ -366,6 +384,7 @@ int main(int argc, char **argv)
         {"forked", forked},       {"others", others},               {"busy", busy},
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
         {"forming", forming},     {"exit_chain", exit_chain},
+        {"barrier_action", barrier_action},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);

@@ -142,7 +142,8 @@ static inline bool skip_wait(struct cursor *cursor, char *waits_for)
                (skip(cursor, " free") || skip_owner(cursor, NULL)) && skip(cursor, ")");
     if (skip(cursor, "waits at "))
         return skip_object(cursor, "barrier") && skip(cursor, " (") && skip_number(cursor, NULL) &&
-               skip(cursor, " of ") && skip_number(cursor, NULL) && skip(cursor, " arrived)");
+               skip(cursor, " of ") && skip_number(cursor, NULL) && skip(cursor, " arrived)") &&
+               (!skip(cursor, ", whose action is run by ") || skip_thread(cursor, NULL));
     if (!skip(cursor, "waits for "))
         return false;
     if (skip(cursor, "an object that has been freed"))
