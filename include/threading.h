@@ -3364,7 +3364,8 @@ threading_status threading_set_hang_hook(double seconds, threading_hang_hook hoo
  * threads have waited longest, with the number of waits, their total time, the longest wait, and the
  * owner of the lock when that wait began.
  *
- * Only waits in which a thread has parked are counted; the calls that do not wait become no slower.
+ * Only waits in which a thread has parked are counted; the calls that do not wait become no slower. If the
+ * statistics were off, they begin again from zero.
  *
  * \param on whether waits are counted from now on
  * \return THREADING_OK

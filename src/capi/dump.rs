@@ -138,7 +138,8 @@ pub unsafe extern "C" fn threading_set_hang_hook(
 /// threads have waited longest, with the number of waits, their total time, the longest wait, and the
 /// owner of the lock when that wait began.
 ///
-/// Only waits in which a thread has parked are counted; the calls that do not wait become no slower.
+/// Only waits in which a thread has parked are counted; the calls that do not wait become no slower. If the
+/// statistics were off, they begin again from zero.
 ///
 /// \param on whether waits are counted from now on
 /// \return THREADING_OK

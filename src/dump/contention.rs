@@ -20,10 +20,12 @@ pub(super) static IS_ON: AtomicBool = AtomicBool::new(false);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static SINCE: AtomicU64 = AtomicU64::new(0);
 
-/// Turns the statistics on or off. Turning them off does not discard what has been counted.
+/// Turns the statistics on or off. Turning them on discards what was counted before, since dumps show for how long
+/// waits have been counted.
 pub(crate) fn set(on: bool) {
     if on {
         if !IS_ON.swap(true, Ordering::Relaxed) {
+            note::discard_waits();
             SINCE.store(Deadline::now().0, Ordering::Relaxed);
         }
         wait_observer::turn_on(CONTENTION, &OBSERVER);

@@ -162,6 +162,15 @@ pub(crate) fn waits_of(header: &Header, tag: u64) -> Option<Waits> {
     (waits.count != 0 && header.is_live(tag)).then_some(waits)
 }
 
+/// Discards the statistics of all objects.
+pub(crate) fn discard_waits() {
+    for (note, _) in Handle::<Note>::unlocked_objects() {
+        for number in [&note.waits, &note.total_ns, &note.longest_ns, &note.longest_owner] {
+            number.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Frees the note of an object, in its `finalize`.
 #[inline]
 pub(crate) fn free_of(header: &Header) {

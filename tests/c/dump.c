@@ -777,6 +777,16 @@ static void contention(void)
     CHECK_STATUS(threading_set_contention(false), THREADING_OK);
     check_dump("threading: process #, 1 thread\n"
                "\"MainThread\" #  makes this dump\n");
+    /* The next statistics do not contain waits that are older than they are. */
+    CHECK_STATUS(threading_set_contention(true), THREADING_OK);
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n"
+               "contention in the last # s:\n");
+    contend();
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n"
+               "contention in the last # s:\n"
+               "  lock #  1 wait, # ms in total, # ms the longest, owned by \"MainThread\"\n");
 }
 
 /* --------------------------------------------------------------------------------------------------- signals */
