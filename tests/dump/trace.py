@@ -67,12 +67,16 @@ class Trace:
             if event["ph"] == "s":
                 check(event["id"] not in begun, f"{event}: not unique")
                 check_equal((inner["cat"], inner["ts"]), ("wake", event["ts"]))
-                begun[event["id"]] = (thread, inner["name"])
+                begun[event["id"]] = (thread, inner["name"], event["tid"])
             else:
                 check_equal((event["ph"], event["bp"]), ("f", "e"))
                 check(event["id"] in begun, f"{event} comes before its beginning")
                 waits = [other["name"] for _, other, _ in stack if other["cat"] == "wait"]
-                self.arrows.append(Arrow(*begun.pop(event["id"]), thread, waits[-1]))
+                *beginning, origin = begun.pop(event["id"])
+                # A signal handler of the waiting thread may only set an event or release a semaphore.
+                check(origin != event["tid"] or waits[-1].startswith(("waits for event", "waits for semaphore")),
+                      f"{event}: the thread has ended its own wait, {waits[-1]}")
+                self.arrows.append(Arrow(*beginning, thread, waits[-1]))
         check(not begun, f"arrows without an end: {begun}")
 
 
