@@ -424,6 +424,13 @@ def forming_deadlocks(programs):
             check_equal(listed, int(number[1]) if number else 0, f"deadlocked threads in {text}")
 
 
+def ended_main(programs):
+    """a process whose main thread has ended is not taken for one that has ended"""
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "ended_main", directory) as program:
+        wait_until(lambda: not is_running(program.pid), "end of the main thread")
+        wait_until(lambda: "2 of them deadlocked:" in tool(program.pid), "deadlock")
+
+
 def errors(programs):
     """errors are reported"""
     check_equal(tool(2**22 + 1, status=1), f"threading-dump: there is no process {2**22 + 1}\n", "no process")
@@ -524,7 +531,7 @@ def printers(programs):
     check(b"there is no process" in found.stderr, "no process")
 
 
-CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, errors, other_version,
+CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, errors, other_version,
          truncated_core, printers]
 
 

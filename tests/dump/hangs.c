@@ -1,5 +1,6 @@
 /* A program that hangs: hangs HANG [FD]. With FD, a SIGUSR1 makes a dump to this file descriptor. */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -362,6 +363,16 @@ static void exit_callbacks(void)
     shut_down(NULL);
 }
 
+/* Main ends, but not the process. The library has started no thread, so that main does not wait for any. */
+static void ended_main(void)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, acquire_both, journal) == 0);
+    CHECK(pthread_create(&thread, NULL, acquire_both, accounts) == 0);
+    CHECK(threading_barrier_wait(barrier, NULL) == THREADING_OK);
+    pthread_exit(NULL);
+}
+
 /* The exit waits for a thread that waits for a daemon, for which it does not wait. */
 static void exit_chain(void)
 {
@@ -384,7 +395,7 @@ int main(int argc, char **argv)
         {"forked", forked},       {"others", others},               {"busy", busy},
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
         {"forming", forming},     {"exit_chain", exit_chain},
-        {"barrier_action", barrier_action},
+        {"barrier_action", barrier_action}, {"ended_main", ended_main},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
