@@ -209,14 +209,14 @@ def allow_cores():
 class Program:
     """A running program that hangs. Its dumps are in files in `directory`."""
 
-    def __init__(self, path, hang, directory):
+    def __init__(self, path, hang, directory, **environment):
         self.directory = pathlib.Path(directory)
         self.hooked, self.signalled = self.directory / "hooked", self.directory / "signalled"
         with open(self.hooked, "wb") as hooked, open(self.signalled, "wb") as signalled:
             self.process = subprocess.Popen(
                 [path, hang, str(signalled.fileno())], stderr=hooked, stdin=subprocess.DEVNULL, cwd=directory,
                 pass_fds=[signalled.fileno()], start_new_session=True, preexec_fn=allow_cores,
-                env={**os.environ, "THREADING_DEBUG": "hang=0.2"})
+                env={**os.environ, "THREADING_DEBUG": "hang=0.2", **environment})
         self.pid = self.process.pid
 
     def __enter__(self):
@@ -431,6 +431,18 @@ def ended_main(programs):
         wait_until(lambda: "2 of them deadlocked:" in tool(program.pid), "deadlock")
 
 
+def unused_copy(programs):
+    """a copy of the library that the program does not use has no dump"""
+    static = [program for program in programs if not libraries_of(program)]
+    shared = [library for program in programs for library in libraries_of(program)]
+    if not static or not shared:
+        raise Skipped("no program has the static library, or none the shared one")
+    with tempfile.TemporaryDirectory() as directory, \
+            Program(static[0], "missing_party", directory, LD_PRELOAD=shared[0]) as program:
+        wait_until(lambda: mask(tool(program.pid, status=None)) == EXPECTED["missing_party"],
+                   lambda: f"{EXPECTED['missing_party']}\nThe last dump is\n{tool(program.pid, status=None)}")
+
+
 def errors(programs):
     """errors are reported"""
     check_equal(tool(2**22 + 1, status=1), f"threading-dump: there is no process {2**22 + 1}\n", "no process")
@@ -531,8 +543,8 @@ def printers(programs):
     check(b"there is no process" in found.stderr, "no process")
 
 
-CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, errors, other_version,
-         truncated_core, printers]
+CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, unused_copy, errors,
+         other_version, truncated_core, printers]
 
 
 def main():
