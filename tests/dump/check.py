@@ -431,6 +431,30 @@ def ended_main(programs):
         wait_until(lambda: "2 of them deadlocked:" in tool(program.pid), "deadlock")
 
 
+def namespaces(programs):
+    """a process in a PID namespace of its own has the IDs of that, and gdb may be attached to one of its threads"""
+    unshare = shutil.which("unshare")
+    if unshare is None or os.getuid() != 0:
+        raise Skipped("unshare is not installed, or not permitted")
+    # Main has not needed an identifier, so that its wait is found by its ID.
+    with subprocess.Popen([unshare, "--pid", "--fork", "--kill-child", programs[0], "foreign"],
+                          stderr=subprocess.PIPE) as parent:
+        try:
+            children = pathlib.Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+            wait_until(lambda: parent.poll() is not None or children.read_text().split(), "child")
+            if parent.poll() is not None:
+                raise Skipped(f"unshare: {parent.stderr.read().decode()}")
+            child = int(children.read_text())
+            expected = 'threading: process #, 1 thread\n"MainThread" #  waits for event "stop" (not set), for # s\n'
+            wait_until(lambda: mask(tool(child, status=None)) == expected, "wait")
+            text = mask_times(tool(child))
+            check(text.startswith("threading: process 1, "), text)
+            for task in sorted(map(int, os.listdir(f"/proc/{child}/task"))):
+                check_equal(mask_times(gdb("-p", task, commands=["info threading"])), text, f"gdb of task {task}")
+        finally:
+            parent.kill()
+
+
 def unused_copy(programs):
     """a copy of the library that the program does not use has no dump"""
     static = [program for program in programs if not libraries_of(program)]
@@ -543,8 +567,8 @@ def printers(programs):
     check(b"there is no process" in found.stderr, "no process")
 
 
-CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, unused_copy, errors,
-         other_version, truncated_core, printers]
+CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, namespaces,
+         unused_copy, errors, other_version, truncated_core, printers]
 
 
 def main():

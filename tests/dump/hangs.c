@@ -363,6 +363,20 @@ static void exit_callbacks(void)
     shut_down(NULL);
 }
 
+static void *wait_for_a_signal(void *arg)
+{
+    pause();
+    return arg;
+}
+
+/* The library knows of no thread but main. */
+static void foreign(void)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, wait_for_a_signal, NULL) == 0);
+    wait_for_event(NULL);
+}
+
 /* Main ends, but not the process. The library has started no thread, so that main does not wait for any. */
 static void ended_main(void)
 {
@@ -395,7 +409,7 @@ int main(int argc, char **argv)
         {"forked", forked},       {"others", others},               {"busy", busy},
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
         {"forming", forming},     {"exit_chain", exit_chain},
-        {"barrier_action", barrier_action}, {"ended_main", ended_main},
+        {"barrier_action", barrier_action}, {"ended_main", ended_main}, {"foreign", foreign},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
