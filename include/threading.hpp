@@ -2691,7 +2691,7 @@ inline void dump(int fd = 2)
  * Installs a signal handler that makes a dump, and then calls the signal's former handler, if it had one.
  *
  * \param signum the signal, for example SIGQUIT
- * \param fd the file descriptor to which dumps are written; -1 restores the former handler
+ * \param fd the file descriptor to which dumps are written, which must stay open; -1 restores the former handler
  * \throws error with errc::value (a signal that does not exist or cannot be caught, or a negative descriptor that is
  *         not -1)
  *
@@ -2726,7 +2726,7 @@ inline void set_contention(bool on)
  *
  * The start of a trace ends the former one. The process exit ends a trace, too. The file stays open.
  *
- * \param fd the file descriptor to which the trace is written; -1 ends the trace
+ * \param fd the file descriptor to which the trace is written, which must stay open until the trace ends; -1 ends it
  * \throws error with errc::value (a negative descriptor that is not -1); errc::system (the beginning could not be
  *     written)
  *

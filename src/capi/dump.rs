@@ -63,8 +63,8 @@ pub extern "C" fn threading_dump(fd: c_int) -> threading_status {
 /// handler since, the next call replaces that one.
 ///
 /// \param signum the signal, for example SIGQUIT
-/// \param fd the file descriptor to which dumps are written; -1 restores the former handler, unless the
-///     program has installed another one since
+/// \param fd the file descriptor to which dumps are written, which must stay open; -1 restores the former
+///     handler, unless the program has installed another one since
 /// \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught, or if `fd` is
 ///     negative and not -1
 ///
@@ -168,7 +168,8 @@ pub extern "C" fn threading_set_contention(on: bool) -> threading_status {
 /// Only waits that begin and end during the trace are written. Calls that do not wait become no slower. A
 /// child of fork has no trace until it starts one.
 ///
-/// \param fd the file descriptor to which the trace is written; -1 ends the trace
+/// \param fd the file descriptor to which the trace is written, which must stay open until the trace ends;
+///     -1 ends the trace
 /// \return THREADING_OK; THREADING_ERR_VALUE if `fd` is negative and not -1; THREADING_ERR_SYSTEM if the
 ///     beginning could not be written, after the former trace has ended
 ///
