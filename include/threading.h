@@ -3338,7 +3338,8 @@ threading_status threading_dump_on_signal(int signum, int fd);
 
 /**
  * Sets a function that is called when threads hang: once for each deadlock that has lasted for `seconds`,
- * and for a process exit or a shutdown that has lasted as long, again whenever that time has doubled.
+ * and for a process exit or a shutdown that has lasted as long, again whenever that time has doubled. A
+ * deadlock whose last wait is that of an exit or a shutdown is reported as THREADING_HANG_EXIT only.
  *
  * The threads that wait check for themselves; there is no thread that watches them. Only waits without a
  * timeout for locks and for the ends of threads can be part of a deadlock. A thread that has begun to

@@ -100,7 +100,8 @@ pub type threading_hang_hook =
     Option<unsafe extern "C-unwind" fn(kind: c_int, report: *const c_char, arg: *mut c_void)>;
 
 /// Sets a function that is called when threads hang: once for each deadlock that has lasted for `seconds`,
-/// and for a process exit or a shutdown that has lasted as long, again whenever that time has doubled.
+/// and for a process exit or a shutdown that has lasted as long, again whenever that time has doubled. A
+/// deadlock whose last wait is that of an exit or a shutdown is reported as THREADING_HANG_EXIT only.
 ///
 /// The threads that wait check for themselves; there is no thread that watches them. Only waits without a
 /// timeout for locks and for the ends of threads can be part of a deadlock. A thread that has begun to
