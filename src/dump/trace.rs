@@ -212,17 +212,13 @@ impl Events {
     fn wait(&mut self, wait: &EndedWait, ended: Deadline) {
         let inner_ended = Deadline(tls::with(|block| block.traced_until.replace(ended.0)));
         // A wake in the same nanosecond as the end would begin a slice without a length, which is in no wait.
-        // A waiter of a lock may have woken itself, because it has found the lock released by another thread. A waiter
-        // that is not in a queue may have been woken by a signal handler of its own thread.
-        let is_queued = wait.wake_key != wait.object;
-        let is_other = |by| !is_queued || u64::from(by) != calling_thread::native_id();
-        let is_of_wait = |time| time >= wait.began && time < ended;
-        let find = |key| last_wake(key).filter(|&(time, by)| is_of_wait(time) && is_other(by));
+        let find = |key| last_wake(key).filter(|(time, _)| *time >= wait.began && *time < ended);
         let split = |time: Deadline| time.max(inner_ended).min(ended);
         let EndedWait { object, owner, outcome, is_notified, .. } = *wait;
         let mut stage = Stage { object, owner, outcome, is_notified };
         let mut began = wait.began;
-        let may_be_notified = is_queued && !is_notified;
+        // Only waiters in queues, whose keys are not their objects, are notified.
+        let may_be_notified = wait.wake_key != object && !is_notified;
         if let Some((time, by)) = may_be_notified.then(|| find(wait.wake_key | NOTIFY)).flatten() {
             let notified = split(time);
             self.wait_slice(&Stage { outcome: Outcome::Woken, ..stage }, began, notified);
@@ -360,47 +356,5 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         self.flush();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn only_a_waiter_that_is_in_no_queue_has_an_arrow_from_itself() {
-        use crate::lock::lock::Lock;
-        use crate::sync::wait_observer::record_wake;
-
-        const WAITER: usize = 0x3456_7840;
-        // SAFETY: the name ends with NUL.
-        let file = unsafe { libc::memfd_create(c"trace".as_ptr(), 0) };
-        assert!(file >= 0);
-        let lock = Lock::new().unwrap();
-        start(file).unwrap();
-        for wake_key in [lock.bits(), WAITER] {
-            let wait = EndedWait {
-                object: lock.bits(),
-                began: Deadline::now(),
-                owner: 0,
-                is_notified: false,
-                wake_key,
-                outcome: Outcome::Woken,
-            };
-            record_wake(wake_key);
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            end(&wait);
-        }
-        stop().unwrap();
-        let mut text = [0; 16384];
-        // SAFETY: the buffer is valid for writes; the file is closed only once.
-        let length = unsafe { libc::pread(file, text.as_mut_ptr().cast(), text.len(), 0) };
-        fd::close(file);
-        let text = core::str::from_utf8(&text[..usize::try_from(length).unwrap()]).unwrap();
-        let own = format!("\"tid\":{},", calling_thread::native_id());
-        let count =
-            |phase: &str| text.lines().filter(|line| line.contains(phase) && line.contains(&own)).count();
-        assert_eq!((count("\"cat\":\"wait\""), count("\"ph\":\"f\"")), (2, 1), "{text}");
     }
 }

@@ -326,6 +326,11 @@ impl Waiter {
         if self.note.since.load(Ordering::Relaxed) & WAITING == 0 { None } else { self.read_begun_wait() }
     }
 
+    /// Returns whether the thread of this record waits, and has parked in that wait.
+    pub(super) fn is_noted(&self) -> bool {
+        self.note.since.load(Ordering::Relaxed) & WAITING != 0
+    }
+
     #[inline(never)]
     fn read_begun_wait(&self) -> Option<Wait> {
         const MAX_TRIES: u32 = 8;

@@ -194,12 +194,23 @@ fn entry(key: usize) -> &'static Wake {
 #[inline]
 pub(crate) fn record_wake(key: usize) {
     if is_on(TRACE) {
-        record_traced_wake(key);
+        record_traced_wake(key, calling_thread::native_id() as u32);
     }
 }
 
+/// As `record_wake`, unless the calling thread waits itself. Then it only passes on a wake-up, and releases nothing: the
+/// trace has no arrow from it, nor from the thread of an earlier record.
+#[inline]
+pub(crate) fn record_wake_unless_waiting(key: usize, is_waiting: impl FnOnce() -> bool) {
+    if is_on(TRACE) {
+        record_traced_wake(key, if is_waiting() { NO_THREAD } else { calling_thread::native_id() as u32 });
+    }
+}
+
+const NO_THREAD: u32 = 0;
+
 #[cold]
-fn record_traced_wake(key: usize) {
+fn record_traced_wake(key: usize, thread: u32) {
     let wake = entry(key);
     let seq = wake.seq.load(Ordering::Relaxed);
     let is_writable = seq & 1 == 0
@@ -209,7 +220,7 @@ fn record_traced_wake(key: usize) {
     }
     fence(Ordering::Release);
     wake.key.store(key, Ordering::Relaxed);
-    wake.thread.store(calling_thread::native_id() as u32, Ordering::Relaxed);
+    wake.thread.store(thread, Ordering::Relaxed);
     wake.time.store(Deadline::now().0, Ordering::Relaxed);
     wake.seq.store(seq.wrapping_add(2), Ordering::Release);
 }
@@ -223,7 +234,7 @@ pub(crate) fn last_wake(key: usize) -> Option<(Deadline, u32)> {
     let thread = wake.thread.load(Ordering::Relaxed);
     fence(Ordering::Acquire);
     let is_consistent = seq & 1 == 0 && wake.seq.load(Ordering::Relaxed) == seq;
-    (is_consistent && found.0 == key).then_some((Deadline(found.1), thread))
+    (is_consistent && found.0 == key && thread != NO_THREAD).then_some((Deadline(found.1), thread))
 }
 
 #[cfg(test)]
@@ -258,19 +269,21 @@ mod tests {
         let key = 0x1234_5640;
         assert_eq!(last_wake(key), None);
         let before = Deadline::now();
-        record_traced_wake(key);
+        record_traced_wake(key, calling_thread::native_id() as u32);
         let (time, thread) = last_wake(key).unwrap();
         assert!(time >= before && time <= Deadline::now());
         assert_eq!(u64::from(thread), calling_thread::native_id());
         assert_eq!(last_wake(key | NOTIFY), None);
+        record_traced_wake(key, NO_THREAD);
+        assert_eq!(last_wake(key), None);
     }
 
     #[test]
     fn an_entry_that_is_being_written_is_neither_read_nor_written() {
         let key = 0x7654_3200;
-        record_traced_wake(key);
+        record_traced_wake(key, 7);
         entry(key).seq.fetch_add(1, Ordering::Relaxed);
-        record_traced_wake(key);
+        record_traced_wake(key, 7);
         assert_eq!(last_wake(key), None);
         entry(key).seq.fetch_add(1, Ordering::Relaxed);
         assert!(last_wake(key).is_some());

@@ -271,7 +271,9 @@ impl Waiter {
     /// its cells any more. The caller may unlock the mutex before it makes the wake-up.
     #[must_use]
     pub(crate) fn complete(&self, state: u32, adaptive_spin: &AdaptiveSpin) -> PendingWake<'_> {
-        wait_observer::record_wake(ptr::from_ref(self) as usize);
+        wait_observer::record_wake_unless_waiting(ptr::from_ref(self) as usize, || {
+            Waiter::mine_if_allocated().is_some_and(Waiter::is_noted)
+        });
         self.waker_cpu.store(current_cpu_tag(), Ordering::Relaxed);
         probe::wake(self);
         let previous_state = self.state.swap(state, Ordering::Release);
