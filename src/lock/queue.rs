@@ -21,7 +21,7 @@
 //!
 //! `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
 
-use crate::lock::fairness::{FairDeadline, LastWatch, ticks_now};
+use crate::lock::fairness::{FairDeadline, FairTurn, LastWatch, ticks_now};
 use crate::lock::word::{FLAGS, HAS_WAITERS};
 use crate::sync::mutex::ForkReset;
 use crate::sync::wait_queue::WaitQueue;
@@ -99,6 +99,29 @@ impl LockQueue {
             // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal
             // handler as a waiter that had been woken.
             self.designated_wakers = self.designated_wakers.saturating_sub(1);
+        }
+    }
+
+    /// What a release at the time `now` does for the waiter that has waited longest. If that has been woken, it may be
+    /// acquiring the lock by barging: the offer is made now, so that it does not. The caller then offers the lock, or
+    /// calls `undo_fair_turn`.
+    pub(super) fn fair_turn(&mut self, now: u32) -> FairTurn {
+        let turn = self.fair_deadline.turn(&self.waiters, now);
+        if let FairTurn::HandOff(first) = turn {
+            if first.woken.get() && !first.try_offer() {
+                self.mark_unresponsive(first);
+                return FairTurn::None;
+            }
+        }
+        turn
+    }
+
+    /// The caller holds the mutex since it has called `fair_turn`, so that the waiter has not seen an offer.
+    pub(super) fn undo_fair_turn(&self, turn: FairTurn) {
+        if let FairTurn::HandOff(first) = turn {
+            if first.woken.get() {
+                first.revoke_offer();
+            }
         }
     }
 

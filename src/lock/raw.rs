@@ -117,23 +117,10 @@ impl RawLock {
             self.grant_offered(queue, wake_queue);
             let now = ticks_now();
             let is_hot = measure_pace(now);
-            let mut fair_turn = queue.fair_deadline.turn(&queue.waiters, now);
-            // A waiter that has been woken may be acquiring the lock by barging. The offer comes first, so that it does not.
-            let mut claimed = None;
-            if let FairTurn::HandOff(first) = fair_turn {
-                if first.woken.get() {
-                    if first.try_offer() {
-                        claimed = Some(first);
-                    } else {
-                        queue.mark_unresponsive(first);
-                        fair_turn = FairTurn::None;
-                    }
-                }
-            }
+            let fair_turn = queue.fair_turn(now);
             let new_owner = if matches!(fair_turn, FairTurn::HandOff(_)) { HANDOFF_PENDING } else { 0 };
             if !self.word().cas(word, word & !OWNER_MASK | new_owner, Ordering::Release) {
-                // The waiter has not seen the offer: it needs the mutex for that.
-                claimed.inspect(|first: &&Waiter| first.revoke_offer());
+                queue.undo_fair_turn(fair_turn);
                 return false;
             }
             if let FairTurn::HandOff(first) | FairTurn::Wake(first) = fair_turn {
