@@ -224,7 +224,8 @@ impl Handle<Barrier> {
     /// Sets the default timeout, which [`Handle::wait`] uses.
     pub fn set_timeout(self, seconds: f64) -> Result<()> {
         self.or_handle_error(Timeout::new(seconds))?;
-        let (barrier, tag) = self.slot()?;
+        let (_, tag) = self.slot()?;
+        let barrier = self.pin()?;
         barrier.with_used_round(tag, |_| {
             barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed);
             Ok(())
@@ -274,7 +275,8 @@ impl Handle<Barrier> {
     }
 
     fn break_or_reset(self, broken: bool) -> Result<()> {
-        let (barrier, tag) = self.slot()?;
+        let (_, tag) = self.slot()?;
+        let barrier = &*self.pin()?;
         barrier.with_used_round(tag, |round| {
             happens_before(barrier.annotation_address(barrier.round_number.load(Ordering::Relaxed)));
             round.interrupted = round.action_owner != 0;
@@ -305,7 +307,12 @@ impl Handle<Barrier> {
     }
 
     fn read_round<R>(self, f: impl FnOnce(&Barrier, &Round) -> R) -> Result<R> {
-        self.read(|barrier| barrier.with_round(|round| f(barrier, round)))
+        // Pinned: without its object, the memory of the slot may contain an object of another kind instead of a mutex.
+        self.with_pinned(|barrier| {
+            let read = barrier.with_round(|round| f(barrier, round));
+            // The barrier may have been freed since it was pinned.
+            self.check().map(|_| read)
+        })
     }
 }
 

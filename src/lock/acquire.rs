@@ -53,9 +53,11 @@ impl RawLock {
                     return Ok(true);
                 }
             } else if timeout.is_zero() {
-                return Ok(
-                    word & OWNER_MASK == HANDOFF_PENDING && self.try_acquire_expired_offer(tag, owner_tag)
-                );
+                if word & OWNER_MASK != HANDOFF_PENDING {
+                    return Ok(false);
+                }
+                let _pin = pin()?;
+                return Ok(self.try_acquire_expired_offer(tag, owner_tag));
             } else if word & HAS_WAITERS != 0 || !spin.spin() {
                 break;
             }

@@ -140,7 +140,8 @@ impl<T: Lockable> Handle<T> {
 
     /// `at_fork_reinit` of a lock.
     pub(crate) fn reinit_raw(self) -> Result<()> {
-        let (lock, tag) = self.slot()?;
+        let (_, tag) = self.slot()?;
+        let lock = self.pin()?;
         if annotate::is_active() && lock.raw().word().owner(tag)? != 0 {
             lock.annotate_release();
         }
