@@ -254,7 +254,7 @@ static void *wait_and_be_interrupted(void *arg)
 static void a_waiter_runs_late(void)
 {
     const int objects = test_many(66 * 1023 * 63);
-    const uintptr_t address = (UINT64_C(1) << 48) - 1;
+    const uintptr_t address = UINTPTR_MAX >> (UINTPTR_MAX > UINT32_MAX ? 16 : 0); /* without the block's generation */
     struct sigaction handler = {.sa_handler = interrupt_the_wait, .sa_flags = SA_RESTART}, former;
     threading_event *event = event_new(), *other;
     struct interrupted call = {.event = event};
