@@ -133,14 +133,18 @@ def run(command, **options):
     return subprocess.run(command, cwd=BUILD, capture_output=True, text=True, **options)
 
 
+class Broken(Exception):
+    """The mutant does not compile."""
+
+
 def build(command, environment):
     built = run(command, env=environment)
     if built.returncode != 0:
-        raise SystemExit(f"dump_mutants.py: the mutant does not compile:\n{built.stderr}")
+        raise Broken(built.stderr)
 
 
 def judge(source, text, replacement, kind, test, seconds):
-    """Runs the test with the mutant. Returns how it was detected, or None if it was not."""
+    """Runs the test with the mutant. Returns "found" or "MISSED", and how it was found or the kind of test."""
     plant(source, text, replacement)
     environment = dict(os.environ, CARGO_TARGET_DIR=str(BUILD / "target"), RUSTFLAGS="-A warnings",
                        CARGO_PROFILE_RELEASE_LTO="off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS="16",
@@ -168,11 +172,12 @@ def judge(source, text, replacement, kind, test, seconds):
     try:
         result = run(command, env=environment, timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        return f"no end within {LIMIT} s"
+        return "found", f"{kind}, no end within {LIMIT} s"
     if result.returncode == 0:
-        return None
+        return "MISSED", kind
     failed = re.search(r"FAILED:? *\n?(.*)", result.stdout + result.stderr)
-    return f"in {time.monotonic() - start:.1f} s: {failed.group(1).strip() if failed else result.returncode}"
+    what = failed.group(1).strip() if failed else result.returncode
+    return "found", f"{kind}, in {time.monotonic() - start:.1f} s: {what}"
 
 
 def main():
@@ -191,15 +196,19 @@ def main():
         print(f"dump_mutants: all {len(chosen)} entries are valid")
         return 0
     BUILD.mkdir(parents=True, exist_ok=True)
-    missed = 0
+    not_found = []
     for name in chosen:
-        how = judge(*MUTANTS[name], arguments.seconds)
-        missed += how is None
-        kind = MUTANTS[name][3]
-        print(f"{'MISSED' if how is None else 'found '} {name}: {kind}" + ("" if how is None else f", {how}"),
-              flush=True)
-    print(f"dump_mutants: figure: {len(chosen) - missed} of {len(chosen)} planted defects found")
-    return 1 if missed else 0
+        try:
+            verdict, detail = judge(*MUTANTS[name], arguments.seconds)
+        except Broken as error:
+            verdict, detail = "BROKEN", f"it does not compile:\n{error}"
+        print(f"{verdict} {name}: {detail}", flush=True)
+        if verdict != "found":
+            not_found.append(f"{verdict} {name}")
+    for line in not_found:
+        print(f"dump_mutants: {line}", file=sys.stderr)
+    print(f"dump_mutants: figure: {len(chosen) - len(not_found)} of {len(chosen)} planted defects found")
+    return 1 if not_found else 0
 
 
 if __name__ == "__main__":
