@@ -54,7 +54,34 @@ fn spinning_threads_exclude_each_other() {
     Model::new("lock: spinning threads exclude each other").spinning().preemptions(2).check(turns(2, 2));
 }
 
-/// A thread waits so long that the release hands the lock off to it, `times` times.
+/// Both threads have an owner tag before they acquire the lock, without which a thread takes the slow path.
+#[test]
+fn the_fast_path_orders_the_holders() {
+    Model::new("lock: the fast path orders its holders").preemptions(2).check(|| {
+        let (first, lock, data) = (lock(), lock(), Arc::new(RaceCell::new(0)));
+        let turn = move |data: &RaceCell<u32>| {
+            lock.acquire().unwrap();
+            data.with(|data| *data += 1);
+            lock.release().unwrap();
+        };
+        first.acquire().unwrap();
+        let other = {
+            let data = data.clone();
+            spawn(move || {
+                first.release().unwrap();
+                turn(&data);
+            })
+        };
+        turn(&data);
+        other.join().unwrap();
+        data.with(|data| assert_eq!(*data, 2));
+        lock.free().unwrap();
+        first.free().unwrap();
+    });
+}
+
+/// A thread waits so long that the release serves it, `times` times: on the same CPU, the release hands the lock off to
+/// it. On another one, the first release only wakes it, and the second hands the lock off if the thread has parked again.
 fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
     move || {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
@@ -71,7 +98,7 @@ fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
         };
         for _ in 0..times {
             data.with(|data| *data += 1);
-            // A thread that began to wait before this gets the lock by hand-off.
+            // The release serves a thread that began to wait before this.
             advance(3_000_000);
             lock.release().unwrap();
             lock.acquire().unwrap();
@@ -85,12 +112,22 @@ fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
 
 #[test]
 fn the_lock_is_handed_off_to_a_waiter() {
-    Model::new("lock: a release hands it off to a waiter after a while").preemptions(2).check(handed_off(1));
+    Model::new("lock: a release hands it off to a waiter after a while")
+        .one_cpu()
+        .preemptions(2)
+        .check(handed_off(1));
 }
 
 #[test]
 fn handoff_repeats() {
-    Model::new("lock: hand-off repeats").preemptions(1).check(handed_off(2));
+    Model::new("lock: hand-off repeats").one_cpu().preemptions(1).check(handed_off(2));
+}
+
+#[test]
+fn a_waiter_of_another_cpu_is_woken_before_the_lock_is_handed_off() {
+    Model::new("lock: a waiter on another CPU is woken, and later the lock is handed off to it")
+        .preemptions(2)
+        .check(handed_off(2));
 }
 
 #[test]
@@ -98,11 +135,11 @@ fn handoff_to_a_spinning_waiter() {
     Model::new("lock: a release hands it off to a spinning waiter")
         .spinning()
         .preemptions(2)
-        .check(handed_off(1));
+        .check(handed_off(2));
 }
 
 /// A waiter runs a signal handler, which returns after another thread has held the lock. The release wakes that waiter,
-/// or offers it the lock if `waited_ns` is long enough.
+/// or offers it the lock if `waited_ns` is long enough and the threads share a CPU.
 fn waiter_in_signal_handler(waited_ns: u64) -> impl Fn() + Send + Sync + 'static {
     move || {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
@@ -146,9 +183,18 @@ fn a_waiter_in_a_handler_is_woken_and_another_acquires() {
         .check(waiter_in_signal_handler(0));
 }
 
+/// As above, at the fairness deadline.
+#[test]
+fn the_longest_waiter_is_woken_in_a_handler_and_another_acquires() {
+    Model::new("lock: the longest waiter is woken in a signal handler, and another thread acquires the lock")
+        .preemptions(2)
+        .check(waiter_in_signal_handler(3_000_000));
+}
+
 #[test]
 fn the_lock_is_offered_to_a_waiter_in_a_handler_and_another_acquires() {
     Model::new("lock: it is offered to a waiter in a signal handler, and another thread acquires it")
+        .one_cpu()
         .preemptions(2)
         .check(waiter_in_signal_handler(3_000_000));
 }
@@ -156,7 +202,7 @@ fn the_lock_is_offered_to_a_waiter_in_a_handler_and_another_acquires() {
 /// A waiter accepts the offer while another thread revokes it.
 #[test]
 fn an_offer_is_accepted_or_revoked() {
-    Model::new("lock: an offer is accepted or revoked").preemptions(3).check(|| {
+    Model::new("lock: an offer is accepted or revoked").one_cpu().preemptions(3).check(|| {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
         lock.acquire().unwrap();
         let waiter = {
@@ -185,7 +231,7 @@ fn an_offer_is_accepted_or_revoked() {
 /// A lock that is offered to a waiter counts as held by the waiter: any thread may release it.
 #[test]
 fn an_offer_ends_with_a_release_by_another_thread() {
-    Model::new("lock: an offer ends with a release by another thread").preemptions(3).check(|| {
+    Model::new("lock: an offer ends with a release by another thread").one_cpu().preemptions(3).check(|| {
         let lock = lock();
         lock.acquire().unwrap();
         let waiter = spawn(move || lock.acquire());

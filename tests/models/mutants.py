@@ -70,6 +70,9 @@ MUTANTS = {
         "shuttle", "semaphore", "a_timeout_does_not"),
     "lock: acquire is relaxed": (
         "lock/word.rs", "compare_exchange(free, free | owner_tag, Ordering::Acquire)", "compare_exchange(free, free | owner_tag, Ordering::Relaxed)",
+        "loom", "lock", "the_fast_path"),
+    "lock: the first acquire of a thread is relaxed": (
+        "lock/acquire.rs", "if self.word().cas(word, word | owner_tag, Ordering::Acquire) {", "if self.word().cas(word, word | owner_tag, Ordering::Relaxed) {",
         "loom", "lock", "one_of_two"),
     "lock: release is relaxed": (
         "lock/word.rs",
@@ -113,7 +116,7 @@ MUTANTS = {
         "shuttle", "lock", "a_timeout"),
     "waiter: it is woken before its state is stored": (
         "sync/waiter.rs", "let previous_state = self.state.swap(state, Ordering::Release);",
-        "let previous_state = self.state.load(Ordering::Relaxed);\n        PendingWake { parked: (previous_state == PARKED).then_some(&self.state), was_spinning: false }.wake();\n"
+        "let previous_state = self.state.load(Ordering::Relaxed);\n        PendingWake { parked: (previous_state == PARKED).then_some(&self.state), was_running: false }.wake();\n"
         "        self.state.store(state, Ordering::Release);\n        let previous_state = if previous_state == PARKED { QUEUED } else { previous_state };",
         "shuttle", "lock", "one_of_three"),
     "mutex: unlock is relaxed": (
@@ -149,7 +152,7 @@ MUTANTS = {
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks acquires the lock relaxed": (
         "lock/acquire.rs", "if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::AcqRel) {",
-        "if word & OWNER_MASK == 0 && self.cas(word, word | owner_tag, Ordering::Relaxed) {",
+        "if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::Relaxed) {",
         "loom", "condition", "notify_ends"),
     "condition: a notified waiter counts as timed out": (
         "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.load(Ordering::Relaxed)", "waiter.state() == QUEUED",

@@ -11,6 +11,7 @@ thread_local! {
     /// True while a model runs on this OS thread.
     static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
     static SPINS: Cell<bool> = const { Cell::new(false) };
+    static ONE_CPU: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Returns true if accesses are steps of a model. They are not while a failed model unwinds: its destructors then
@@ -24,10 +25,16 @@ pub(crate) fn always_spins() -> bool {
     is_running() && SPINS.get()
 }
 
+/// Returns true if all threads of the model run on the same CPU, and false if each has its own.
+pub(super) fn has_one_cpu() -> bool {
+    ONE_CPU.get()
+}
+
 /// A program of a few threads that is run in many interleavings.
 pub struct Model {
     name: &'static str,
     spins: bool,
+    one_cpu: bool,
     #[cfg_attr(not(model = "loom"), expect(dead_code, reason = "shuttle has no such bound"))]
     preemptions: usize,
 }
@@ -35,12 +42,18 @@ pub struct Model {
 impl Model {
     /// Creates a model. `name` states the property that it checks.
     pub fn new(name: &'static str) -> Self {
-        Model { name, spins: false, preemptions: 3 }
+        Model { name, spins: false, one_cpu: false, preemptions: 3 }
     }
 
     /// Lets threads spin before they park, as they do when wake-ups come from another CPU.
     pub fn spinning(self) -> Self {
         Model { spins: true, ..self }
+    }
+
+    /// Lets all threads run on the same CPU instead of one each. A release of a lock after the fairness deadline then
+    /// offers it to the longest waiter, which on another CPU it would only wake.
+    pub fn one_cpu(self) -> Self {
+        Model { one_cpu: true, ..self }
     }
 
     /// Sets how many times per run loom may preempt a runnable thread. Bugs that involve few threads need few
@@ -52,10 +65,11 @@ impl Model {
     /// Runs the program in all interleavings (loom) or in the configured number of random ones (shuttle).
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) {
         let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let spins = self.spins;
+        let (spins, one_cpu) = (self.spins, self.one_cpu);
         let runs = checker::check(&self, move || {
             let running = RunGuard::begin();
             SPINS.set(spins);
+            ONE_CPU.set(one_cpu);
             super::reset();
             checker::begin_run();
             program();

@@ -75,9 +75,9 @@ pub(crate) fn block() -> *const PerThread {
     OUTSIDE.with(|block| &raw const **block)
 }
 
-/// Returns the CPU of the calling thread. Each thread has its own.
+/// Returns the CPU of the calling thread: its own, or the only one (`Model::one_cpu`).
 pub(crate) fn cpu() -> i32 {
-    if engine::is_running() { with_block(|block| block.number as i32) } else { 0 }
+    if engine::is_running() && !engine::has_one_cpu() { with_block(|block| block.number as i32) } else { 0 }
 }
 
 /// Starts a thread of the model. When it exits, the library's thread-exit code runs as for any other thread.
