@@ -5,7 +5,8 @@
     tests/models/mutants.py --check
 
 A mutant replaces a text in one source file. A model detects it by failing or by not ending within the time limit.
---check builds nothing: it checks that the text of each mutant occurs exactly once and that its model exists.
+--check runs no model: it checks that the text of each mutant occurs exactly once, that its model exists and that the
+mutants compile, as many at a time as do not overlap.
 `tests/models/run --mutants` runs this script.
 """
 
@@ -160,7 +161,7 @@ MUTANTS = {
     "condition: destroy aborts a waiter that it has dequeued without the mutex": (
         "lock/condition.rs", "            let mut queue = self.queue.lock();\n            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));\n",
         "            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| self.queue.lock().pop()));\n",
-        "shuttle", "condition", "a_waiter_that_times_out_beside"),
+        "loom", "condition", "a_waiter_that_times_out_during"),
     "condition: a waiter that timed out stays in the wait queue": (
         "lock/condition.rs", "            queue.remove(waiter);\n            self.publish_has_waiters(tag, &queue);\n", "            self.publish_has_waiters(tag, &queue);\n",
         "shuttle", "condition", "no_notify_is_lost"),
@@ -309,63 +310,105 @@ def faults(source, text, _replacement, _checker, model, test):
     return found
 
 
-def check(names):
-    """Checks the entries of these mutants. Returns false if one is not valid or there are none."""
+def check(names, compiles):
+    """Checks the entries of these mutants, and if `compiles`, compiles them. Returns false if one is not valid or there
+    are none."""
     wrong = [f"{name}: {fault}" for name in names for fault in faults(*MUTANTS[name])]
+    if compiles and not wrong:
+        wrong = [error for group in groups(names) for error in compile_errors(group)]
     for line in wrong or ([] if names else ["no mutant has such a name"]):
         print(f"mutants.py: {line}", file=sys.stderr)
     return bool(names) and not wrong
 
 
-def plant(source, text, replacement):
-    """Copies the source tree and plants the mutant in it. Returns the directory of the models."""
+def plant(mutants):
+    """Copies the source tree and plants the mutants in it. Returns the directory of the models."""
     shutil.rmtree(BUILD / "src", ignore_errors=True)
     shutil.copytree(ROOT / "src", BUILD / "src")
     models = BUILD / "tests" / "models"
     shutil.rmtree(models, ignore_errors=True)
     shutil.copytree(ROOT / "tests" / "models", models, ignore=shutil.ignore_patterns("target"))
-    path = BUILD / "src" / source
-    path.write_text(path.read_text().replace(text, replacement))
+    for source, text, replacement, *_ in mutants:
+        path = BUILD / "src" / source
+        path.write_text(path.read_text().replace(text, replacement))
     return models
 
 
-def judge(source, text, replacement, checker, model, test):
-    """Runs the model with the mutant. Returns how the mutant was detected, or None if it was not."""
-    models = plant(source, text, replacement)
+def run(command, models, **options):
     environment = dict(os.environ, CARGO_TARGET_DIR=str(BUILD / "target"), RUST_BACKTRACE="0", RUSTFLAGS="-A warnings")
+    return subprocess.run(command, cwd=models, env=environment, capture_output=True, text=True, **options)
+
+
+def groups(names):
+    """Divides the mutants into few groups. The texts of those in a group do not overlap."""
+    divided = []
+    for name in names:
+        source, text, *_ = MUTANTS[name]
+        content = (ROOT / "src" / source).read_text()
+        start = content.index(text)
+        place = (source, start, start + len(text))
+        for group, places in divided:
+            if all(place[0] != other[0] or place[2] <= other[1] or other[2] <= place[1] for other in places):
+                group.append(name)
+                places.append(place)
+                break
+        else:
+            divided.append(([name], [place]))
+    return [group for group, _ in divided]
+
+
+def compile_errors(names):
+    """Compiles the library with all of these mutants, and with each alone if that fails. Returns what is wrong."""
+    command = ["cargo", "check", "--quiet", "--locked", "--lib", "--features", "loom"]
+    checked = run(command, plant([MUTANTS[name] for name in names]))
+    if checked.returncode == 0:
+        return []
+    if len(names) == 1:
+        return [f"{names[0]}: it does not compile:\n{checked.stderr}"]
+    found = [error for name in names for error in compile_errors([name])]
+    return found or [f"these mutants do not compile together: {names}:\n{checked.stderr}"]
+
+
+def judge(source, text, replacement, checker, model, test):
+    """Runs the model with the mutant. Returns "found", "MISSED" or "BROKEN", and how it was found or what is broken."""
+    models = plant([(source, text, replacement)])
     cargo = ["cargo", "test", "--quiet", "--locked", "--features", checker, "--test", model]
-    built = subprocess.run([*cargo, "--no-run"], cwd=models, env=environment, capture_output=True, text=True)
+    built = run([*cargo, "--no-run"], models)
     if built.returncode != 0:
-        raise SystemExit(f"mutants.py: the mutant does not compile:\n{built.stderr}")
+        return "BROKEN", f"it does not compile:\n{built.stderr}"
     start = time.monotonic()
     try:
-        run = subprocess.run([*cargo, test], cwd=models, env=environment, timeout=LIMIT, capture_output=True, text=True)
+        tested = run([*cargo, test], models, timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        return f"no end within {LIMIT} s"
-    if "running 0 tests" in run.stdout:
-        raise SystemExit(f"mutants.py: {checker} runs no model of {model}.rs whose name contains {test}")
-    return None if run.returncode == 0 else f"in {time.monotonic() - start:.1f} s"
+        return "found", f"{checker}, no end within {LIMIT} s"
+    if "running 0 tests" in tested.stdout:
+        return "BROKEN", f"{checker} runs no model of {model}.rs whose name contains {test}"
+    if tested.returncode == 0:
+        return "MISSED", checker
+    return "found", f"{checker}, in {time.monotonic() - start:.1f} s"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", metavar="PART", nargs="*", help="only mutants with this in their name")
-    parser.add_argument("--check", action="store_true", help="only check the entries of the mutants; build nothing")
+    parser.add_argument("--check", action="store_true", help="only check the entries of the mutants, and that they compile")
     arguments = parser.parse_args()
     chosen = [name for name in MUTANTS if not arguments.parts or any(part in name for part in arguments.parts)]
-    if not check(chosen):
+    if not check(chosen, arguments.check):
         return 1
     if arguments.check:
         print(f"mutants: all {len(chosen)} entries are valid")
         return 0
-    missed = 0
+    not_found = []
     for name in chosen:
-        how = judge(*MUTANTS[name])
-        missed += how is None
-        print(f"{'MISSED' if how is None else 'found '} {name}: {MUTANTS[name][3]}"
-              + ("" if how is None else f", {how}"), flush=True)
-    print(f"mutants: figure: {len(chosen) - missed} of {len(chosen)} planted defects found")
-    return 1 if missed else 0
+        verdict, detail = judge(*MUTANTS[name])
+        print(f"{verdict} {name}: {detail}", flush=True)
+        if verdict != "found":
+            not_found.append(f"{verdict} {name}")
+    for line in not_found:
+        print(f"mutants: {line}", file=sys.stderr)
+    print(f"mutants: figure: {len(chosen) - len(not_found)} of {len(chosen)} planted defects found")
+    return 1 if not_found else 0
 
 
 if __name__ == "__main__":
