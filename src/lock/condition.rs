@@ -130,8 +130,8 @@ unsafe impl Object for Condition {
         self.header.clear_live(tag);
         if self.header.word.load(Ordering::Relaxed) & HAS_WAITERS != 0 {
             // Threads that have begun to wait while the last reference was released. The mutex is held until they are
-            // aborted. Otherwise a waiter that times out in between would find its state still `QUEUED`, and remove
-            // itself from the queue a second time.
+            // aborted. Otherwise a waiter that has timed out, and pinned the slot before, could find its state still
+            // `QUEUED` in between, and remove itself from the queue a second time.
             let mut queue = self.queue.lock();
             self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use threading::model::cell::RaceCell;
-use threading::model::{Model, expire_all_timeouts, spawn};
+use threading::model::{Model, expire_all_timeouts, free_beside_waiters, spawn};
 use threading::{Condition, Error, Handle, Lock, Timeout};
 
 fn condition() -> Handle<Condition> {
@@ -229,6 +229,29 @@ fn a_waiter_that_times_out_beside_the_last_free_leaves_each_queue_once() {
         if freed == Err(Error::Busy) {
             condition.free().unwrap();
         }
+        assert_eq!(lock.try_acquire(), Ok(true));
+        lock.release().unwrap();
+        lock.free().unwrap();
+    });
+}
+
+/// The destroying thread dequeues a waiter that has just timed out, and then waits for the lock, which that thread holds.
+/// The wait for the lock must not be aborted.
+#[test]
+fn a_waiter_that_times_out_during_destroy_waits_for_the_lock() {
+    Model::new("condition: a waiter times out during destroy").preemptions(2).check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        let condition = Handle::<Condition>::new_with_lock(lock).unwrap();
+        expire_all_timeouts();
+        let waiter = spawn(move || {
+            lock.acquire().unwrap();
+            let _ = condition.wait(a_millisecond());
+            lock.release().unwrap();
+        });
+        lock.acquire().unwrap();
+        free_beside_waiters(condition).unwrap();
+        lock.release().unwrap();
+        waiter.join().unwrap();
         assert_eq!(lock.try_acquire(), Ok(true));
         lock.release().unwrap();
         lock.free().unwrap();

@@ -161,7 +161,7 @@ MUTANTS = {
     "condition: destroy aborts a waiter that it has dequeued without the mutex": (
         "lock/condition.rs", "            let mut queue = self.queue.lock();\n            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));\n",
         "            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| self.queue.lock().pop()));\n",
-        "loom", "condition", "a_waiter_that_times_out_during"),
+        "shuttle", "condition", "a_waiter_that_times_out_during"),
     "condition: a waiter that timed out stays in the wait queue": (
         "lock/condition.rs", "            queue.remove(waiter);\n            self.publish_has_waiters(tag, &queue);\n", "            self.publish_has_waiters(tag, &queue);\n",
         "shuttle", "condition", "no_notify_is_lost"),

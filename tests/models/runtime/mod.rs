@@ -9,6 +9,7 @@
 //!   return; shuttle explores random interleavings under sequential consistency.
 //! - [`futex`]: the futex and the clock.
 //! - [`thread`]: the per-thread block and the waiter record of each thread.
+//! - [`free`]: the free of an object beside threads that wait for it.
 //! - [`fork`]: an internal mutex that fork handlers hold.
 //! - [`pins`]: what pins of slots protect.
 //! - [`cell`]: data that two threads must never access at the same time.
@@ -17,12 +18,14 @@ pub(crate) mod atomic;
 pub mod cell;
 mod engine;
 pub mod fork;
+mod free;
 pub(crate) mod futex;
 mod pins;
 pub(crate) mod thread;
 
 pub(crate) use engine::always_spins;
 pub use engine::{Model, yield_now};
+pub use free::free_beside_waiters;
 pub use futex::{advance, expire_all_timeouts, interrupt};
 pub use pins::pin_keeps_generation;
 pub use thread::{JoinHandle, spawn};
