@@ -13,7 +13,6 @@ use crate::sys::baseline;
 use crate::sys::calling_thread::is_initial_thread;
 use crate::sys::libc_hooks;
 use crate::sys::restartable_store;
-use crate::thread::exit_lock;
 
 /// Called by the loader, or by the first call of the library if a constructor of the program makes it before. Sets
 /// the work of libc's hooks, records the state of the main thread for the functions of timers, and registers the fork
@@ -24,7 +23,7 @@ extern "C" fn init() {
             return;
         }
         libc_hooks::set(thread_exit::run_destructor_round, || api_call(process_exit::run));
-        hang_watch::set_on_long_exit(exit_lock::exclude_blocked_threads);
+        hang_watch::set_on_long_exit(process_exit::exclude_blocked_threads);
         annotate::detect_tools();
         sys::preserving_errno(baseline::record_baseline);
         fork::install_atfork_handlers();

@@ -18,7 +18,7 @@ use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::libc_hooks;
 use crate::sys::pthread;
-use crate::thread::{exit_callbacks, ident, registry, shutdown};
+use crate::thread::{exit_callbacks, exit_lock, ident, registry, shutdown};
 use crate::time::{Deadline, Timeout};
 use crate::timer::finishing;
 
@@ -129,6 +129,21 @@ fn run_callbacks_or_wait(deadline: Deadline) -> bool {
         if !exit_callbacks::wait(seen, deadline, &mut watch) {
             return false;
         }
+    }
+}
+
+/// Called by a thread that waits in the process exit. Threads that are blocked until the exit is complete are not waited
+/// for. If the thread that calls the callbacks is one of them, another thread calls those that are left.
+pub(crate) fn exclude_blocked_threads() {
+    exit_lock::exclude_blocked_threads();
+    let exit = EXIT.lock();
+    let is_runner_blocked = exit_callbacks::is_runner_blocked();
+    if is_runner_blocked {
+        exit_callbacks::end_run();
+    }
+    drop(exit);
+    if is_runner_blocked {
+        exit_callbacks::wake_waiters();
     }
 }
 
