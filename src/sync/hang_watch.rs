@@ -13,6 +13,7 @@ use core::mem;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::sys::blocked_thread;
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -150,7 +151,7 @@ pub(crate) struct ExitWatch {
 impl ExitWatch {
     pub(crate) fn new(deadline: Deadline) -> ExitWatch {
         let since = Deadline::now();
-        let looks = !cfg!(model) && EXITING.load(Ordering::Relaxed) == current_block();
+        let looks = blocked_thread::MAY_BE_KNOWN && EXITING.load(Ordering::Relaxed) == current_block();
         ExitWatch {
             is_watched: deadline == Deadline::NEVER,
             next: 0,

@@ -1,5 +1,8 @@
 //! Whether a thread is blocked on a lock of libc that the calling thread holds, such as the one in `exit`.
 
+/// Whether this may be known: only with glibc.
+pub(crate) const MAY_BE_KNOWN: bool = cfg!(all(target_os = "linux", target_env = "gnu", not(model)));
+
 /// Returns whether the thread with this native ID waits, without a timeout, for a lock of libc that the calling thread
 /// holds. Returns false where that is not known: with other libcs than glibc, or without `/proc`.
 ///
