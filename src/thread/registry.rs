@@ -405,14 +405,16 @@ pub(crate) fn set_main_done() {
 }
 
 /// Changes a timer's thread to `DONE` at exit: the thread that would finish it is in `exit`, and does not return.
-pub(crate) fn finish_timer_at_exit(thread: &'static Thread) {
+/// Returns false if the timer does not run.
+pub(crate) fn finish_timer_at_exit(thread: &'static Thread) -> bool {
     let mut registry = REGISTRY.lock();
-    if thread.state() != RUNNING {
-        return;
+    let runs = thread.state() == RUNNING;
+    if runs {
+        let deferred = registry.finish_timer(thread);
+        drop(registry);
+        deferred.wake();
     }
-    let deferred = registry.finish_timer(thread);
-    drop(registry);
-    deferred.wake();
+    runs
 }
 
 /// Returns whether a shutdown has completed.
@@ -423,6 +425,16 @@ pub(crate) fn is_shut_down() -> bool {
 /// Sets or clears `IN_SHUTDOWN`: while it is set, exits and shutdowns do not wait for the thread.
 pub(crate) fn set_in_shutdown(thread: &'static Thread, in_shutdown: bool) {
     REGISTRY.lock().set_in_shutdown(thread, in_shutdown);
+}
+
+/// Exits and shutdowns, also those that wait already, no longer wait for this thread. Returns false if they did not.
+pub(super) fn exclude_from_shutdowns(thread: &'static Thread) -> bool {
+    let mut registry = REGISTRY.lock();
+    let was_excluded = registry.set_in_shutdown(thread, true);
+    let shutdown = registry.bump_shutdown_seq();
+    drop(registry);
+    DeferredWake { thread: None, shutdown }.wake();
+    !was_excluded
 }
 
 /// The calling thread begins an exit or a shutdown. If it has an object, `current`, other exits and shutdowns no longer
