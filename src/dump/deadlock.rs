@@ -78,6 +78,7 @@ impl Snapshot {
     }
 
     /// Returns a cycle through an exit that contains this thread, but is found from another one, and that one.
+    #[cold]
     pub(super) fn exit_deadlock_of(&self, entry: Entry) -> Option<(Entry, Cycle)> {
         if !self.leads_to_exit(entry) || !self.has_exit_deadlock() {
             return None;
@@ -89,6 +90,7 @@ impl Snapshot {
 
     /// Returns whether there is a cycle through an exit. So only one search is needed if many threads wait for one that
     /// exits, and none of them hangs.
+    #[cold]
     fn has_exit_deadlock(&self) -> bool {
         self.has_exit_deadlock.get().unwrap_or_else(|| {
             let is_found = self.find_exit_deadlock(|_, _| true).is_some();
@@ -98,6 +100,7 @@ impl Snapshot {
     }
 
     /// Returns a cycle through an exit that meets a condition, and the thread from which it is found.
+    #[cold]
     fn find_exit_deadlock(&self, meets: impl Fn(Entry, Cycle) -> bool) -> Option<(Entry, Cycle)> {
         let mut found = None;
         self.for_each(&mut |start| {
@@ -115,6 +118,7 @@ impl Snapshot {
     }
 
     /// Returns whether the edges from this thread lead to a thread in the process exit.
+    #[cold]
     fn leads_to_exit(&self, start: Entry) -> bool {
         let mut at = start;
         let mut repetition = Repetition::new(start.ident);
@@ -132,6 +136,7 @@ impl Snapshot {
     }
 
     /// Returns whether a thread is in the cycle of this length that is found from `start`.
+    #[cold]
     fn is_in_cycle(&self, entry: Entry, start: Entry, length: usize) -> bool {
         let members = core::iter::successors(Some(start), |at| self.next_in_cycle(*at, start));
         members.take(length).any(|member| member.ident == entry.ident)

@@ -35,18 +35,30 @@ mod glibc {
         let (mut path, mut text) = ([0; 48], [0; 256]);
         write!(&mut path[..47], "/proc/self/task/{native_id}/syscall").ok()?;
         let length = fd::read_beginning(CStr::from_bytes_until_nul(&path).ok()?, &mut text);
-        parse(core::str::from_utf8(&text[..length]).ok()?)
+        parse(&text[..length])
     }
 
     /// Parses the number of a system call, in decimal, and its arguments, in hexadecimal.
-    fn parse(text: &str) -> Option<usize> {
-        let mut words = text.split_ascii_whitespace();
-        let number = words.next()?.parse::<libc::c_long>().ok()?;
-        let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
-        let (address, operation, expected, timeout) = (argument()?, argument()?, argument()?, argument()?);
+    fn parse(text: &[u8]) -> Option<usize> {
+        let mut words = text.split(|&byte| byte == b' ');
+        let number = parse_number(words.next()?, 10)?;
+        let mut arguments = [0; 4];
+        for argument in &mut arguments {
+            *argument = parse_number(words.next()?.strip_prefix(b"0x")?, 16)?;
+        }
+        let [address, operation, expected, timeout] = arguments;
         let is_wait = operation & !(libc::FUTEX_PRIVATE_FLAG as u64) == libc::FUTEX_WAIT as u64;
-        let is_lock = number == libc::SYS_futex && is_wait && expected == CONTENDED && timeout == 0;
+        let is_lock = number == libc::SYS_futex as u64 && is_wait && expected == CONTENDED && timeout == 0;
         is_lock.then_some(usize::try_from(address).ok()?)
+    }
+
+    // The standard parser is inlined at each call, and much larger.
+    #[inline(never)]
+    fn parse_number(word: &[u8], radix: u32) -> Option<u64> {
+        word.iter().try_fold(0_u64, |number, &digit| {
+            let digit = char::from(digit).to_digit(radix)?;
+            number.checked_mul(radix.into())?.checked_add(digit.into())
+        })
     }
 
     /// Returns whether the futex at this address, which may be invalid, is a lock whose owner is the calling thread.
@@ -64,7 +76,7 @@ mod glibc {
 
         #[test]
         fn a_wait_for_a_lock_is_recognized() {
-            let wait = |text: &str| parse(&text.replace("futex", &libc::SYS_futex.to_string()));
+            let wait = |text: &str| parse(text.replace("futex", &libc::SYS_futex.to_string()).as_bytes());
             assert_eq!(wait("futex 0x7f0010 0x80 0x2 0x0 0x0 0x0 0x7ffc 0x7fdb\n"), Some(0x7f0010));
             assert_eq!(wait("futex 0x7f0010 0x0 0x2 0x0 0x0 0x0 0x7ffc 0x7fdb\n"), Some(0x7f0010));
             for other in [

@@ -12,6 +12,7 @@ const BATCH: usize = 64;
 
 /// Called by a thread that waits in the process exit. Excludes the threads that are blocked until the exit is complete,
 /// as if they were in it themselves, and lets the timers end whose functions they run.
+#[cold]
 pub(crate) fn exclude_blocked_threads() {
     let mut first = 0;
     loop {
@@ -45,6 +46,7 @@ pub(crate) fn exclude_blocked_threads() {
 }
 
 /// Returns false if no shutdown waited for the thread any more.
+#[cold]
 fn exclude(thread: &'static Thread) -> bool {
     if thread.has_flag(TIMER) {
         registry::finish_timer_at_exit(thread)
