@@ -161,10 +161,10 @@ unsafe impl Object for Barrier {
     }
 
     fn is_busy(&self, tag: u64) -> bool {
-        self.is_used()
-            && self.with_round(|round| {
-                self.header.is_live(tag) && !(round.waiting.is_empty() && round.next_waiting.is_empty())
-            })
+        let has_waiters = |barrier: &Self| {
+            barrier.with_round(|round| !(round.waiting.is_empty() && round.next_waiting.is_empty()))
+        };
+        self.is_used() && Handle::is_alive_and(self, tag, has_waiters)
     }
 
     fn invalidate(&self, tag: u64) {

@@ -329,6 +329,13 @@ impl<T: Object> Handle<T> {
         f(pin.object)
     }
 
+    /// For `Object::is_busy`: whether `f`, which may lock a mutex of the object, returns true while the slot is pinned.
+    /// False if another thread has released the last reference.
+    pub(crate) fn is_alive_and(object: &T, tag: u64, f: impl FnOnce(&T) -> bool) -> bool {
+        let handle = Self::with_generation(object, tag & GENERATION);
+        handle.pin().is_ok_and(|pin| f(&pin) && pin.header().is_live(tag))
+    }
+
     /// Reads data that does not change while the object lives. The handle is checked after the read, because the data
     /// may have been that of a newer object in the same slot.
     pub(crate) fn read<R>(self, f: impl FnOnce(&'static T) -> R) -> Result<R> {

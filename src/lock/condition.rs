@@ -121,7 +121,10 @@ unsafe impl Object for Condition {
         // alive too.
         let word = self.header.word.load(Ordering::Acquire);
         // The flag may be stale in a child of fork; locking the mutex there discards the parent's waiters.
-        let has_waiters = || word & HAS_WAITERS != 0 && !self.queue.lock().is_empty();
+        let has_waiters = || {
+            word & HAS_WAITERS != 0
+                && Handle::is_alive_and(self, tag, |condition| !condition.queue.lock().is_empty())
+        };
         word & TAG == tag && (has_waiters() || self.load_lock().is_last_ref_with_waiters())
     }
 
@@ -184,8 +187,7 @@ impl AssociatedLock {
 
     fn is_last_ref_with_waiters(self) -> bool {
         fn is_busy<T: Lockable>(lock: Handle<T>) -> bool {
-            lock.check()
-                .is_ok_and(|(lock, tag)| lock.header().has_single_internal_ref() && lock.raw().is_busy(tag))
+            lock.check().is_ok_and(|(lock, tag)| lock.header().has_single_internal_ref() && lock.is_busy(tag))
         }
         with_lock!(self, lock => is_busy(lock))
     }

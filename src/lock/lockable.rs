@@ -37,7 +37,8 @@ unsafe impl<T: Lockable> Object for T {
     }
 
     fn is_busy(&self, tag: u64) -> bool {
-        self.raw().is_busy(tag)
+        self.raw().word().has_waiters()
+            && Handle::is_alive_and(self, tag, |lock| lock.raw().has_blocked_waiters())
     }
 
     fn invalidate(&self, tag: u64) {

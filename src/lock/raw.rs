@@ -310,13 +310,9 @@ impl RawLock {
         }
     }
 
-    /// `Object::is_busy` of a lock: whether threads are blocked on it that are neither notified nor woken.
-    pub(crate) fn is_busy(&self, tag: u64) -> bool {
-        if self.word().load() & HAS_WAITERS == 0 {
-            return false;
-        }
-        let queue = self.queue.lock();
-        self.header.is_live(tag) && queue.has_blocked_waiters()
+    /// Whether threads are blocked on the lock that are neither notified nor woken. The slot is pinned.
+    pub(crate) fn has_blocked_waiters(&self) -> bool {
+        self.queue.lock().has_blocked_waiters()
     }
 
     /// `Object::invalidate` of a lock. The queue may contain notified and woken waiters, and threads that entered it
