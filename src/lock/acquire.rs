@@ -201,7 +201,7 @@ impl RawLock {
         while waiter.state() == QUEUED {
             let word = self.word().load();
             if word & OWNER_MASK == 0 {
-                // Release: as in `end_offer`, for the state that this thread has read.
+                // Release: as in `end_offer`, for the state that this thread has stored.
                 if self.word().cas(word, word | owner_tag, Ordering::AcqRel) {
                     return true;
                 }

@@ -121,6 +121,7 @@ impl RawLock {
             let new_owner = if matches!(fair_turn, FairTurn::HandOff(_)) { HANDOFF_PENDING } else { 0 };
             if !self.word().cas(word, word & !OWNER_MASK | new_owner, Ordering::Release) {
                 queue.undo_fair_turn(fair_turn);
+                self.update_flags_and_wake(queue, wake_queue);
                 return false;
             }
             if let FairTurn::HandOff(first) | FairTurn::Wake(first) = fair_turn {

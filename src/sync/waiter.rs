@@ -254,8 +254,8 @@ impl Waiter {
         futex::wait(&self.state, PARKED, deadline)
     }
 
-    /// Changes the state of the calling thread's own record. Fails with the state that `complete` has stored, if it has
-    /// been called.
+    /// Changes the state, as a rule of the calling thread's own record. Fails with the state that another thread has
+    /// stored.
     pub(super) fn transition(&self, from: u32, to: u32) -> core::result::Result<(), u32> {
         self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Acquire).map(drop)
     }
