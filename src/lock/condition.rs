@@ -38,8 +38,11 @@
 //! immediately: it spins until the lock is released, so that two threads that alternate make no system call and do not
 //! use the lock's queue. If threads wait for the lock, the waiter is moved behind them nevertheless.
 //!
-//! The condition may be freed as soon as its waiters have been notified. A waiter keeps the slots of the condition and of
-//! its lock pinned until it returns, so that neither is used for another object before.
+//! A notified waiter does not access the condition any more, which may be freed, and its memory used for another object.
+//! So a waiter whose timeout expires looks the condition up again. If there is none, the waiter has been notified, or is
+//! about to be aborted: it waits until it finds out which. It keeps the lock's slot pinned until it returns, but that of
+//! the condition only while it locks the mutex: otherwise two threads that alternate would need a third longer, because
+//! a pin changes a cache line that the other thread is using when the waiter returns.
 
 use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -323,8 +326,8 @@ impl Handle<Condition> {
     /// Releases the lock, waits for a notification, and reacquires the lock with its recursion count. Returns false if
     /// the timeout expires before a notification.
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
-        let (_, tag) = self.slot()?;
-        self.pin()?.wait_until(tag, timeout.deadline())
+        let (condition, tag) = self.check()?;
+        condition.wait_until(self, tag, timeout.deadline())
     }
 
     /// Waits until the predicate is true. It is called with the lock held, before the wait and after each notification.
@@ -339,11 +342,10 @@ impl Handle<Condition> {
         }
         // Even with a timeout of zero, the lock is released once and the predicate evaluated again.
         let deadline = timeout.deadline();
-        let condition = self.pin()?;
         loop {
             // The predicate, or another thread after a notify, may have freed the condition.
             self.check()?;
-            let notified = condition.wait_until(tag, deadline)?;
+            let notified = condition.wait_until(self, tag, deadline)?;
             if is_true()? {
                 return Ok(true);
             }
@@ -405,13 +407,14 @@ impl Condition {
         unsafe { lock.slot_unchecked() }
     }
 
-    /// `wait` and one step of `wait_for`. The slot is pinned.
-    fn wait_until(&self, tag: u64, deadline: Deadline) -> Result<bool> {
+    /// `wait` and one step of `wait_for`. `handle` is that of the condition.
+    fn wait_until(&self, handle: Handle<Condition>, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.load_lock();
         let owner_tag = lock.owner_tag_if_held()?;
         let waiter = waiter::current()?;
         let pin = lock.pin()?;
         {
+            let _condition = handle.pin()?;
             let mut queue = self.queue.lock();
             if !self.header.is_live(tag) {
                 return Err(Error::Handle);
@@ -430,25 +433,31 @@ impl Condition {
         let extra_count = match lock.release_save() {
             Ok(extra_count) => extra_count,
             // Another thread has released the Lock since the check.
-            Err(_) if self.dequeue_unless_notified(tag, waiter) => {
+            Err(_) if handle.pin().is_ok_and(|condition| condition.dequeue_unless_notified(tag, waiter)) => {
                 planned_spin.inspect(|_| pin.raw().adaptive_spin.finish(true));
                 return Err(Error::NotOwner);
             }
             // It has been notified or aborted since.
             Err(_) => 0,
         };
-        let (bits, lock_bits) = (self.header.handle_bits(), with_lock!(lock, lock => lock.bits()));
+        let (bits, lock_bits) = (handle.bits(), with_lock!(lock, lock => lock.bits()));
         let mut note = QueueNote::of_condition(waiter, bits, lock_bits, deadline);
-        let state =
+        let mut state =
             waiter.wait_with_planned_spin(planned_spin, &mut note, &pin.raw().adaptive_spin, deadline);
-        let timed_out = state == QUEUED && self.dequeue_unless_notified(tag, waiter);
+        let mut timed_out = false;
+        if state == QUEUED {
+            match handle.pin() {
+                Ok(condition) => timed_out = condition.dequeue_unless_notified(tag, waiter),
+                Err(_) => state = waiter.wait(&mut note, &pin.raw().adaptive_spin, Deadline::NEVER),
+            }
+        }
         let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.load(Ordering::Relaxed);
         let notified = !timed_out && !was_aborted;
         if notified && waiter.state() == NOTIFIED {
             drop(note);
             let note = QueueNote::of_condition(waiter, bits, lock_bits, Deadline::NEVER);
             pin.raw().reacquire_notified(owner_tag, waiter, note);
-            // Threads that alternate use the condition again soon.
+            // Threads that alternate use the condition again soon. This one may have been freed.
             prefetch_for_write(self);
         } else if notified {
             note.wait_for_lock(lock_bits);

@@ -1146,7 +1146,7 @@ static void freed_during_a_call(void)
     struct sigaction handler = {.sa_sigaction = after_instruction, .sa_flags = SA_SIGINFO}, former;
     CHECK_INT(sigaction(SIGTRAP, &handler, &former), 0);
     for (int is_notify = 0; is_notify < 2; is_notify++)
-        for (int steps = 1; free_after_steps(steps, is_notify); steps += 8 * test_slowness())
+        for (int steps = 1; free_after_steps(steps, is_notify); steps += 24 * test_slowness())
             ;
     CHECK_INT(sigaction(SIGTRAP, &former, NULL), 0);
 }
