@@ -1188,7 +1188,7 @@ static const struct test_case cases[] = {
     {"a notified waiter whose timeout expires does not use the memory of the freed condition",
      timeout_after_a_free},
 #if defined(__x86_64__) && defined(__linux__)
-    {"a wait and a notify do not use the memory of a condition that is freed meanwhile", freed_during_a_call},
+    {"a wait and a notify do not use the memory of a condition that is freed during the call", freed_during_a_call},
 #endif
 };
 
