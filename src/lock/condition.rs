@@ -414,6 +414,7 @@ impl Condition {
         let waiter = waiter::current()?;
         let pin = lock.pin()?;
         {
+            // Without its object, the memory of the slot may contain an object of another kind instead of the mutex.
             let _condition = handle.pin()?;
             let mut queue = self.queue.lock();
             if !self.header.is_live(tag) {
