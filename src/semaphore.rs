@@ -40,7 +40,7 @@
 //!
 //! A waiter that spins may leave the first permits in the semaphore for some microseconds, until there are more
 //! (`sync::batching`). That changes nothing for other threads: they may take these permits, and each release wakes as
-//! many waiters as without the delay.
+//! many waiters as without the delay. Nor does it matter that a release may back off before it changes the word.
 //!
 //! # Signal handlers
 //!
@@ -286,6 +286,10 @@ impl Handle<Semaphore> {
     pub(crate) fn release_slow(self, count: i64) -> Result<()> {
         let (semaphore, tag) = self.slot()?;
         happens_before(semaphore);
+        if count == 1 && waiters_without_permit(semaphore.word().load(Ordering::Relaxed)) == 0 {
+            // `release_fast` has failed because another thread changed the word at the same time.
+            semaphore.batching.back_off();
+        }
         let mut word = semaphore.word().load(Ordering::Relaxed);
         loop {
             let limit = semaphore.limit.load(Ordering::Acquire);

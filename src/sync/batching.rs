@@ -7,6 +7,10 @@
 //! That helps only if more comes. Two threads that alternate give each other one thing at a time, and a delay would
 //! only slow them down. So a waiter tries it out: rarely, and more rarely after each trial without success.
 //!
+//! Where a delay was a success, a thread that does not wait also leaves the cache lines to the other one for a while, if
+//! both have changed the object at the same time ([`Batching::back_off`]). Otherwise both might continue to use it
+//! alternately, without a wait of either, and move the lines with each operation.
+//!
 //! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. So the model checkers
 //! need not see them.
 
@@ -26,6 +30,8 @@ const FAST: u64 = 5;
 const MAX_STEPS: u64 = 32;
 /// How many new things make the delay a success.
 const MANY: u64 = 4;
+/// How long a thread backs off, in nanoseconds: the other one gets its cache lines back, and uses them many times.
+const BACK_OFF_NS: u64 = 4_000;
 /// How many spins precede the first trial, and the first one after the delay was given up.
 const FIRST_TRIAL: u16 = 16;
 /// The limit of the number of spins between two trials.
@@ -86,6 +92,15 @@ impl Batching {
         self.record(now >= first + MANY);
     }
 
+    /// Called by a thread whose change of the object has failed, because another thread has changed it at the same time.
+    /// If the last delay was a success, leaves the object to the other thread for a while.
+    #[inline]
+    pub(crate) fn back_off(&self) {
+        if self.is_on.load(Ordering::Relaxed) {
+            pause(BACK_OFF_NS);
+        }
+    }
+
     fn record(&self, is_success: bool) {
         let was_on = self.is_on.load(Ordering::Relaxed);
         if is_success && was_on {
@@ -98,6 +113,7 @@ impl Batching {
     }
 }
 
+#[cold]
 fn pause(ns: u64) {
     // Far more than it needs: a limit in case that clock_gettime() has been replaced and its time does not advance.
     const MAX_CLOCK_READS: u32 = 1000;
@@ -147,6 +163,15 @@ mod tests {
             // Another waiter has come.
             batching.wait_for_more(|| 0);
         }
+    }
+
+    #[test]
+    fn after_a_success_a_thread_whose_change_has_failed_backs_off() {
+        let batching = Batching::default();
+        batching.wait_for_more(growing(4, 100));
+        let start = Deadline::now();
+        batching.back_off();
+        assert!(start.add_ns(BACK_OFF_NS).has_passed());
     }
 
     #[test]
