@@ -37,12 +37,14 @@ pub struct Model {
     one_cpu: bool,
     #[cfg_attr(not(model = "loom"), expect(dead_code, reason = "shuttle has no such bound"))]
     preemptions: usize,
+    #[cfg_attr(model = "loom", expect(dead_code, reason = "loom runs all interleavings"))]
+    times: usize,
 }
 
 impl Model {
     /// Creates a model. `name` states the property that it checks.
     pub fn new(name: &'static str) -> Self {
-        Model { name, spins: false, one_cpu: false, preemptions: 3 }
+        Model { name, spins: false, one_cpu: false, preemptions: 3, times: 1 }
     }
 
     /// Lets threads spin before they park, as they do when wake-ups come from another CPU.
@@ -60,6 +62,11 @@ impl Model {
     /// preemptions.
     pub fn preemptions(self, preemptions: usize) -> Self {
         Model { preemptions, ..self }
+    }
+
+    /// Lets shuttle run this many times the configured number of interleavings: for a defect that few of them show.
+    pub fn times(self, times: usize) -> Self {
+        Model { times, ..self }
     }
 
     /// Runs the program in all interleavings (loom) or in the configured number of random ones (shuttle).
