@@ -42,7 +42,8 @@
 //!
 //! # Signal handlers
 //!
-//! set, clear and is_set use no queue and no mutex, so a signal handler may call them.
+//! set, clear and is_set use no queue and no mutex, so a signal handler may call them. They do not pin the slot either, and
+//! so change nothing in it but the word, in an operation that compares the tag: see `sync::waker_cpu`.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 
@@ -55,6 +56,7 @@ use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::wait_note::ParkNote;
 use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
+use crate::sync::waker_cpu;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::futex::Halves;
@@ -204,13 +206,13 @@ impl Handle<Event> {
                 (false, true) => tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK),
             };
             if has_waiters {
-                event.adaptive_spin.record_wake();
                 wait_observer::record_wake(self.bits());
             }
             match event.word().compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     // A single waiter that spins needs no wake-up.
                     if has_waiters && word & WAITERS != WAITER | SPINNING {
+                        waker_cpu::record(event);
                         probe::wake(event);
                         futex::wake_all(event.word().lower());
                     }
@@ -274,6 +276,7 @@ impl Handle<Event> {
         loop {
             let in_time = futex::wait_inline(event.word().lower(), (tag | seq) as u32, deadline);
             if event.wait_has_ended(tag, seq) {
+                event.adaptive_spin.record_waker_cpu(waker_cpu::of(event));
                 return note.end(event.wait_result(tag, seq));
             }
             if !in_time && event.update_unless_ended(tag, seq, |word| word - WAITER) {

@@ -44,7 +44,8 @@
 //!
 //! # Signal handlers
 //!
-//! release uses no queue and no mutex, so a signal handler may call it.
+//! release uses no queue and no mutex, so a signal handler may call it. It does not pin the slot either, and so changes
+//! nothing in it but the word, in an operation that compares the tag: see `sync::waker_cpu`.
 
 use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -58,6 +59,7 @@ use crate::sync::batching::Batching;
 use crate::sync::wait_note::ParkNote;
 use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
+use crate::sync::waker_cpu;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::futex::Halves;
@@ -250,6 +252,7 @@ impl Handle<Semaphore> {
             }
             if value(word) > 0 {
                 if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
+                    semaphore.adaptive_spin.record_waker_cpu(waker_cpu::of(semaphore));
                     return note.end(Ok(true));
                 }
             } else if word & LIVE == 0 {
@@ -301,10 +304,13 @@ impl Handle<Semaphore> {
                 return Err(Error::ReleaseCount);
             }
             if (value(word) as i64).saturating_add(count) > limit {
+                // The limit may be that of a newer object in the slot.
+                if !semaphore.header.is_live(tag) {
+                    return Err(Error::Handle);
+                }
                 return Err(if is_bounded { Error::OverReleased } else { Error::SemaphoreOverflow });
             }
             if waiters_without_permit(word) > 0 {
-                semaphore.adaptive_spin.record_wake();
                 wait_observer::record_wake(self.bits());
             }
             let more = count as u64 * PERMIT;
@@ -319,6 +325,7 @@ impl Handle<Semaphore> {
             }
         }
         if waiters_without_permit(word) > 0 {
+            waker_cpu::record(semaphore);
             probe::wake(semaphore);
             futex::wake(semaphore.word().upper(), waiters_without_permit(word).min(count as u64) as u32);
         }

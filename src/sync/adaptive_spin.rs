@@ -129,11 +129,6 @@ impl AdaptiveSpin {
         self.spinner_epoch.store(0, Ordering::Relaxed);
     }
 
-    /// Records that the calling thread wakes a parked thread.
-    pub(crate) fn record_wake(&self) {
-        self.record_waker_cpu(current_cpu_tag());
-    }
-
     /// As `record_waker_cpu`, for an object whose waiters wake each other, and a thread that had parked on
     /// `parked_cpu`: the waker may be the next thread to wait, and the calling thread may wake it.
     pub(crate) fn record_mutual_wake(&self, waker_cpu: u8, parked_cpu: u8) {
@@ -183,7 +178,7 @@ mod tests {
     fn no_spin_without_history_or_if_the_waker_ran_on_this_cpu() {
         let adaptive_spin = AdaptiveSpin::default();
         assert!(!spin(&adaptive_spin));
-        adaptive_spin.record_wake();
+        adaptive_spin.record_waker_cpu(current_cpu_tag());
         assert!(
             !spin(&adaptive_spin)
                 || current_cpu_tag() != adaptive_spin.last_waker_cpu.load(Ordering::Relaxed)

@@ -9,6 +9,7 @@
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
 //!   [`wake_queue`] the wake-ups that a thread still has to make, and [`wait_note`] says in the record what the thread waits for;
+//! - [`waker_cpu`] is the CPU of the thread that last woke a waiter without such a record;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
@@ -33,3 +34,4 @@ pub(crate) mod wait_queue;
 pub(crate) mod waiter;
 pub(crate) mod waiter_epoch;
 pub(crate) mod wake_queue;
+pub(crate) mod waker_cpu;

@@ -1,10 +1,8 @@
 /* Condition: a thread that holds the lock releases it, waits until another thread notifies it, and reacquires it. */
+#include "stepwise.h"
 #include "test.h"
 
 #include <sched.h>
-#if defined(__x86_64__) && defined(__linux__)
-#include <ucontext.h>
-#endif
 
 static threading_condition *new_condition(void)
 {
@@ -1033,70 +1031,43 @@ static void timeout_after_a_free(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-#if defined(__x86_64__) && defined(__linux__)
-/* A call that is interrupted after some instructions, by the trap flag. */
+#ifdef STEPWISE
 static struct {
     threading_condition *condition;
     bool is_notify;
-    int steps;
-    enum { RUNS, IS_STOPPED, MAY_GO_ON, HAS_ENDED } _Atomic state;
-} stepped;
-
-static void set_trap_flag(bool on)
-{
-    if (on)
-        __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
-    else
-        __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc");
-}
-
-static void after_instruction(int signum, siginfo_t *info, void *context)
-{
-    double start = now();
-    (void)signum, (void)info;
-    if (--stepped.steps != 0)
-        return;
-    ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~0x100;
-    atomic_store(&stepped.state, IS_STOPPED);
-    /* The other thread may need a mutex that this one holds. */
-    while (atomic_load(&stepped.state) == IS_STOPPED && now() - start < 0.1)
-        sched_yield();
-}
+} interrupted;
 
 static void *call_stepwise(void *lock)
 {
     threading_status status;
-    if (!stepped.is_notify)
+    if (!interrupted.is_notify)
         CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
-    set_trap_flag(true);
-    status = stepped.is_notify ? threading_condition_notify(stepped.condition, 1)
-                               : threading_condition_wait_timeout(stepped.condition, 0.01);
-    set_trap_flag(false);
+    begin_stepwise();
+    status = interrupted.is_notify ? threading_condition_notify(interrupted.condition, 1)
+                                   : threading_condition_wait_timeout(interrupted.condition, 0.01);
+    end_stepwise();
     CHECK(status == THREADING_ERR_HANDLE || status == THREADING_OK || status == THREADING_TIMED_OUT);
-    if (stepped.steps > 0)
-        atomic_store(&stepped.state, HAS_ENDED);
-    if (!stepped.is_notify)
+    if (!interrupted.is_notify)
         CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     return NULL;
 }
 
 /* Interrupts a call after this many instructions, frees the condition, and creates other objects in its memory. Returns
  * false if the condition is not free any more, or the call ends before. */
-static bool free_after_steps(int steps, bool is_notify)
+static bool free_after_steps(int steps)
 {
-    enum { CONDITIONS = 130000, LOCALS = 130000 };
-    static threading_condition *conditions[CONDITIONS];
-    static threading_local *locals[LOCALS];
-    const uintptr_t address = (UINT64_C(1) << 48) - 128;
+    static threading_condition *conditions[STEPWISE_OBJECTS];
+    static threading_local *locals[STEPWISE_OBJECTS];
+    const bool is_notify = interrupted.is_notify;
     threading_lock *lock = threading_lock_new();
     threading_thread *thread, *waiter = NULL;
     threading_status status;
-    bool is_stopped;
+    bool has_stopped;
     int count = 0;
-    for (int i = 0; i < CONDITIONS; i++)
+    for (int i = 0; i < STEPWISE_OBJECTS; i++)
         conditions[i] = threading_condition_new_with_lock(lock);
-    stepped.condition = conditions[CONDITIONS / 3];
-    struct alternation a = {.condition = stepped.condition};
+    interrupted.condition = conditions[STEPWISE_OBJECTS / 3];
+    struct alternation a = {.condition = interrupted.condition};
     if (is_notify) {
         waiter = spawn(wait_for_a_second, &a);
         acquire(a.condition);
@@ -1106,27 +1077,21 @@ static bool free_after_steps(int steps, bool is_notify)
             acquire(a.condition);
         }
     }
-    stepped.is_notify = is_notify;
-    stepped.steps = steps;
-    atomic_store(&stepped.state, RUNS);
-    thread = spawn(call_stepwise, lock);
-    while (atomic_load(&stepped.state) == RUNS)
-        sched_yield();
-    is_stopped = atomic_load(&stepped.state) == IS_STOPPED;
+    thread = start_stepwise(steps, call_stepwise, lock);
+    has_stopped = is_stopped();
     if (is_notify)
-        CHECK_STATUS(threading_condition_notify(stepped.condition, 1), THREADING_OK);
-    status = threading_condition_free(stepped.condition);
+        CHECK_STATUS(threading_condition_notify(interrupted.condition, 1), THREADING_OK);
+    status = threading_condition_free(interrupted.condition);
     CHECK(status == THREADING_OK || (status == THREADING_ERR_BUSY && !is_notify));
-    for (int i = 0; i < CONDITIONS; i++)
-        if (conditions[i] != stepped.condition)
+    for (int i = 0; i < STEPWISE_OBJECTS; i++)
+        if (conditions[i] != interrupted.condition)
             free_condition(conditions[i]);
-    if (status == THREADING_OK && is_stopped) {
+    if (status == THREADING_OK && has_stopped) {
         do {
             locals[count] = threading_local_new_with_init(init_with_argument, &locals[count], NULL);
-        } while ((((uintptr_t)locals[count++] ^ (uintptr_t)stepped.condition) & address) != 0 && count < LOCALS);
+        } while (!is_same_memory(locals[count++], interrupted.condition) && count < STEPWISE_OBJECTS);
     }
-    atomic_store(&stepped.state, MAY_GO_ON);
-    join(thread);
+    finish_stepwise(thread);
     if (is_notify) {
         CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
         join(waiter);
@@ -1136,19 +1101,17 @@ static bool free_after_steps(int steps, bool is_notify)
         CHECK_STATUS(threading_local_free(locals[i]), THREADING_OK);
     }
     if (status != THREADING_OK)
-        free_condition(stepped.condition);
+        free_condition(interrupted.condition);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
-    return status == THREADING_OK && is_stopped;
+    return status == THREADING_OK && has_stopped;
 }
 
 static void freed_during_a_call(void)
 {
-    struct sigaction handler = {.sa_sigaction = after_instruction, .sa_flags = SA_SIGINFO}, former;
-    CHECK_INT(sigaction(SIGTRAP, &handler, &former), 0);
-    for (int is_notify = 0; is_notify < 2; is_notify++)
-        for (int steps = 1; free_after_steps(steps, is_notify); steps += 24 * test_slowness())
-            ;
-    CHECK_INT(sigaction(SIGTRAP, &former, NULL), 0);
+    interrupted.is_notify = false;
+    stop_after_each(free_after_steps, 8);
+    interrupted.is_notify = true;
+    stop_after_each(free_after_steps, 8);
 }
 #endif
 
@@ -1187,7 +1150,7 @@ static const struct test_case cases[] = {
     {"a free right after the notify of a waiter that has not parked is OK", free_after_notify_of_a_running_waiter},
     {"a notified waiter whose timeout expires does not use the memory of the freed condition",
      timeout_after_a_free},
-#if defined(__x86_64__) && defined(__linux__)
+#ifdef STEPWISE
     {"a wait and a notify do not use the memory of a condition that is freed during the call", freed_during_a_call},
 #endif
 };

@@ -1,4 +1,5 @@
 /* Event: a flag that threads wait for. */
+#include "stepwise.h"
 #include "test.h"
 
 static void free_event(threading_event *event)
@@ -443,6 +444,53 @@ static void repeated_set_is_not_missed(void)
     free_event(mailbox.filled);
 }
 
+#ifdef STEPWISE
+static void *set_stepwise(void *event)
+{
+    threading_status status;
+    begin_stepwise();
+    status = threading_event_set(event);
+    end_stepwise();
+    CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
+    return NULL;
+}
+
+static bool free_during_a_set(int steps)
+{
+    static threading_event *events[STEPWISE_OBJECTS];
+    static threading_semaphore *semaphores[STEPWISE_OBJECTS];
+    threading_event *event;
+    threading_thread *thread;
+    struct call waiter;
+    bool has_stopped;
+    int count = 0;
+    for (int i = 0; i < STEPWISE_OBJECTS; i++)
+        events[i] = event_new();
+    event = events[STEPWISE_OBJECTS / 3];
+    call_blocked(&waiter, wait_event, event);
+    thread = start_stepwise(steps, set_stepwise, event);
+    has_stopped = is_stopped();
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    CHECK_CALL(&waiter, THREADING_OK);
+    for (int i = 0; i < STEPWISE_OBJECTS; i++)
+        free_event(events[i]);
+    do {
+        semaphores[count] = threading_semaphore_new(THREADING_SEMAPHORE_MAX);
+    } while (!is_same_memory(semaphores[count++], event) && count < STEPWISE_OBJECTS);
+    finish_stepwise(thread);
+    for (int i = 0; i < count; i++) {
+        CHECK_STATUS(threading_semaphore_release(semaphores[i]), THREADING_ERR_OVERFLOW);
+        CHECK_STATUS(threading_semaphore_free(semaphores[i]), THREADING_OK);
+    }
+    return has_stopped;
+}
+
+static void freed_during_a_set(void)
+{
+    stop_after_each(free_during_a_set, 4);
+}
+#endif
+
 static const struct test_case cases[] = {
     {"a new event is not set; a second set or clear changes nothing", set_and_clear},
     {"a wait for a set event is OK and leaves the event set", wait_for_a_set_event},
@@ -460,6 +508,9 @@ static const struct test_case cases[] = {
      free_after_set_returns_memory},
     {"a waiter that runs late returns, even if other events have used the memory of its own", a_waiter_runs_late},
     {"a free by a woken waiter is OK before set has returned", freed_by_a_woken_waiter},
+#ifdef STEPWISE
+    {"a set does not write to the memory of an event that is freed meanwhile", freed_during_a_set},
+#endif
     {"at_fork_reinit clears a set event", reinit_clears},
     {"a blocked wait is not a cancellation point", blocked_wait_is_not_cancelled},
     {"a set happens before the return of the wait that it ends", set_happens_before_wait_returns},

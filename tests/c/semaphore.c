@@ -1,4 +1,5 @@
 /* Semaphore: a value that acquire decrements and release increments. */
+#include "stepwise.h"
 #include "test.h"
 
 static threading_semaphore *new_semaphore(int64_t value)
@@ -407,6 +408,56 @@ static void each_unit_is_acquired_once(void)
     free_semaphore(stream.semaphore);
 }
 
+#ifdef STEPWISE
+static void *release_stepwise(void *semaphore)
+{
+    threading_status status;
+    begin_stepwise();
+    status = threading_semaphore_release(semaphore);
+    end_stepwise();
+    CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
+    return NULL;
+}
+
+static bool free_during_a_release(int steps)
+{
+    static threading_semaphore *semaphores[STEPWISE_OBJECTS];
+    static threading_condition *conditions[STEPWISE_OBJECTS];
+    threading_lock *lock = threading_lock_new();
+    threading_semaphore *semaphore;
+    threading_thread *thread;
+    struct call waiter;
+    bool has_stopped;
+    int count = 0;
+    for (int i = 0; i < STEPWISE_OBJECTS; i++)
+        semaphores[i] = new_semaphore(0);
+    semaphore = semaphores[STEPWISE_OBJECTS / 3];
+    call_blocked(&waiter, acquire, semaphore);
+    thread = start_stepwise(steps, release_stepwise, semaphore);
+    has_stopped = is_stopped();
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_CALL(&waiter, THREADING_OK);
+    for (int i = 0; i < STEPWISE_OBJECTS; i++)
+        free_semaphore(semaphores[i]);
+    do {
+        conditions[count] = threading_condition_new_with_lock(lock);
+    } while (!is_same_memory(conditions[count++], semaphore) && count < STEPWISE_OBJECTS);
+    finish_stepwise(thread);
+    for (int i = 0; i < count; i++) {
+        CHECK_STATUS(threading_condition_acquire(conditions[i]), THREADING_OK);
+        CHECK_STATUS(threading_condition_release(conditions[i]), THREADING_OK);
+        CHECK_STATUS(threading_condition_free(conditions[i]), THREADING_OK);
+    }
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    return has_stopped;
+}
+
+static void freed_during_a_release(void)
+{
+    stop_after_each(free_during_a_release, 4);
+}
+#endif
+
 static const struct test_case cases[] = {
     {"the initial value may be any value from 0 to the maximum", initial_value_in_range},
     {"an initial value below 0 is ERR_VALUE, one above the maximum is ERR_OVERFLOW", initial_value_out_of_range},
@@ -428,6 +479,9 @@ static const struct test_case cases[] = {
      release_then_free_in_last_slots},
     {"the number of threads that hold a unit never exceeds the initial value", holders_never_exceed_value},
     {"each released unit is acquired once, and writes before the release are visible", each_unit_is_acquired_once},
+#ifdef STEPWISE
+    {"a release does not write to the memory of a semaphore that is freed meanwhile", freed_during_a_release},
+#endif
 };
 
 TEST_MAIN(cases)

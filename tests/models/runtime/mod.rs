@@ -39,4 +39,5 @@ fn reset() {
     crate::local::tables::reset();
     fork::reset();
     crate::lock::fairness::reset();
+    crate::sync::waker_cpu::reset();
 }
