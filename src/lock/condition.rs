@@ -335,7 +335,7 @@ impl Handle<Condition> {
     /// predicate is still false.
     pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
         let (condition, tag) = self.check()?;
-        condition.load_lock().owner_tag_if_held()?;
+        self.associated_lock()?.owner_tag_if_held()?;
         let mut is_true = || pthread::call_user(&mut predicate).ok_or(Error::Callback);
         if is_true()? {
             return Ok(true);
@@ -410,7 +410,8 @@ impl Condition {
     /// `wait` and one step of `wait_for`. `handle` is that of the condition.
     fn wait_until(&self, handle: Handle<Condition>, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.load_lock();
-        let owner_tag = lock.owner_tag_if_held()?;
+        // The lock may be that of a newer condition in the slot. If the calling thread holds that, the pin fails below.
+        let owner_tag = handle.or_handle_error(lock.owner_tag_if_held())?;
         let waiter = waiter::current()?;
         let pin = lock.pin()?;
         {

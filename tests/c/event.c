@@ -455,6 +455,8 @@ static void *set_stepwise(void *event)
     return NULL;
 }
 
+/* Stops a set that finds a waiter after this many instructions. Meanwhile, another set ends the wait, and the memory of
+ * the freed event is used for semaphores. */
 static bool free_during_a_set(int steps)
 {
     static threading_event *events[STEPWISE_OBJECTS];

@@ -1,4 +1,5 @@
 /* Handles: every function that takes a handle returns ERR_HANDLE for anything but a live object of the right kind. */
+#include "stepwise.h"
 #include "test.h"
 
 #include <sys/mman.h>
@@ -621,6 +622,189 @@ static void start_of_a_block(void)
     }
 }
 
+#ifdef STEPWISE
+static threading_lock *shared_lock, *unlocked_lock;
+
+static void *locked_lock(void)
+{
+    threading_lock *lock = threading_lock_new();
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    return lock;
+}
+
+static void *owned_rlock(void)
+{
+    threading_rlock *rlock = threading_rlock_new();
+    CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+    return rlock;
+}
+
+static void *locked_condition(void)
+{
+    return threading_condition_new_with_lock(shared_lock);
+}
+
+static void *unlocked_condition(void)
+{
+    return threading_condition_new_with_lock(unlocked_lock);
+}
+
+static void *one_permit(void)
+{
+    return threading_semaphore_new(1);
+}
+
+static void *no_permit(void)
+{
+    return threading_semaphore_new(0);
+}
+
+static void *full_semaphore(void)
+{
+    return threading_semaphore_new_bounded(1);
+}
+
+static void *event_that_is_set(void)
+{
+    threading_event *event = threading_event_new();
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    return event;
+}
+
+static void *one_party(void)
+{
+    return threading_barrier_new(1, NULL, NULL);
+}
+
+static void *broken_barrier(void)
+{
+    threading_barrier *barrier = threading_barrier_new(2, NULL, NULL);
+    CHECK_STATUS(threading_barrier_abort(barrier), THREADING_OK);
+    return barrier;
+}
+
+/* The status of a function that returns a value, and has returned this one. */
+static threading_status ok_if(bool is_expected)
+{
+    if (is_expected)
+        return THREADING_OK;
+    return threading_last_error() == THREADING_ERR_HANDLE ? THREADING_ERR_HANDLE : THREADING_ERR_VALUE;
+}
+
+static int is_true(void *arg)
+{
+    (void)arg;
+    return 1;
+}
+
+static threading_status acquire_owned_rlock(void *rlock)
+{
+    threading_status status = threading_rlock_acquire(rlock);
+    return status == THREADING_OK ? threading_rlock_release(rlock) : status;
+}
+
+static threading_status wait_condition(void *condition)
+{
+    threading_status status = threading_condition_wait_timeout(condition, 0);
+    return status == THREADING_TIMED_OUT ? THREADING_OK : status;
+}
+
+static threading_status wait_for_true(void *condition)
+{
+    return threading_condition_wait_for(condition, is_true, NULL);
+}
+
+static threading_status semaphore_value(void *semaphore)
+{
+    return ok_if(threading_semaphore_value(semaphore) == 1);
+}
+
+static threading_status event_is_set(void *event)
+{
+    return ok_if(threading_event_is_set(event));
+}
+
+static threading_status barrier_parties(void *barrier)
+{
+    return ok_if(threading_barrier_parties(barrier) == 1);
+}
+
+/* Calls that succeed for the first object and would fail for the second. */
+static const struct replaced {
+    const char *name;
+    void *(*make)(void);
+    void *(*make_newer)(void);
+    threading_status (*call)(void *object), (*free)(void *object);
+    threading_status (*prepare)(void *object); /* called first in the thread of the call */
+} replaced[] = {
+    {"lock_try_acquire", new_lock, locked_lock, call_lock_try_acquire, call_lock_free, NULL},
+    {"lock_acquire_timeout", new_lock, locked_lock, call_lock_acquire_timeout, call_lock_free, NULL},
+    {"lock_release", locked_lock, new_lock, call_lock_release, call_lock_free, NULL},
+    {"rlock_try_acquire", new_rlock, owned_rlock, call_rlock_try_acquire, call_rlock_free, NULL},
+    {"rlock_acquire", new_rlock, owned_rlock, acquire_owned_rlock, call_rlock_free, call_rlock_acquire},
+    {"rlock_release", new_rlock, owned_rlock, call_rlock_release, call_rlock_free, call_rlock_acquire},
+    {"condition_wait", locked_condition, unlocked_condition, wait_condition, call_condition_free, NULL},
+    {"condition_wait_for", locked_condition, unlocked_condition, wait_for_true, call_condition_free, NULL},
+    {"condition_notify", locked_condition, unlocked_condition, call_condition_notify, call_condition_free, NULL},
+    {"condition_notify_all", locked_condition, unlocked_condition, call_condition_notify_all, call_condition_free,
+     NULL},
+    {"condition_try_acquire", unlocked_condition, locked_condition, call_condition_try_acquire,
+     call_condition_free, NULL},
+    {"semaphore_try_acquire", one_permit, no_permit, call_semaphore_try_acquire, call_semaphore_free, NULL},
+    {"semaphore_acquire_timeout", one_permit, no_permit, call_semaphore_acquire_timeout, call_semaphore_free, NULL},
+    {"semaphore_release", one_permit, full_semaphore, call_semaphore_release, call_semaphore_free, NULL},
+    {"semaphore_release_n", one_permit, full_semaphore, call_semaphore_release_n, call_semaphore_free, NULL},
+    {"semaphore_value", one_permit, no_permit, semaphore_value, call_semaphore_free, NULL},
+    {"event_wait", event_that_is_set, new_event, call_event_wait_timeout, call_event_free, NULL},
+    {"event_is_set", event_that_is_set, new_event, event_is_set, call_event_free, NULL},
+    {"barrier_wait", one_party, broken_barrier, call_barrier_wait_timeout, call_barrier_free, NULL},
+    {"barrier_parties", one_party, broken_barrier, barrier_parties, call_barrier_free, NULL},
+}, *replaced_now;
+
+static void *call_replaced(void *object)
+{
+    threading_status status;
+    if (replaced_now->prepare != NULL)
+        CHECK_STATUS(replaced_now->prepare(object), THREADING_OK);
+    threading_clear_last_error();
+    begin_stepwise();
+    status = replaced_now->call(object);
+    end_stepwise();
+    if (status != THREADING_OK && status != THREADING_ERR_HANDLE)
+        test_fail(__FILE__, __LINE__, "threading_%s is %s", replaced_now->name, threading_status_name(status));
+    if (replaced_now->call == call_condition_try_acquire && status == THREADING_OK)
+        CHECK_STATUS(threading_lock_release(unlocked_lock), THREADING_OK);
+    return NULL;
+}
+
+/* Stops the call after this many instructions, frees its object, and creates one in its memory for which the call would
+ * fail. Returns false if the call ends before. */
+static bool replace_after(int steps)
+{
+    void *object = replaced_now->make(), *newer = NULL;
+    threading_thread *thread = start_stepwise(steps, call_replaced, object);
+    bool has_stopped = is_stopped();
+    threading_status status = replaced_now->free(object);
+    CHECK(status == THREADING_OK || status == THREADING_ERR_BUSY);
+    if (status == THREADING_OK)
+        newer = replaced_now->make_newer();
+    finish_stepwise(thread);
+    CHECK_STATUS(replaced_now->free(status == THREADING_OK ? newer : object), THREADING_OK);
+    return has_stopped;
+}
+
+static void object_is_replaced(void)
+{
+    shared_lock = locked_lock();
+    unlocked_lock = threading_lock_new();
+    stepped.patience = 0.01; /* many of the stops are while the call holds a mutex */
+    for (replaced_now = replaced; replaced_now != replaced + TEST_COUNT(replaced); replaced_now++)
+        stop_after_each(replace_after, 13);
+    CHECK_STATUS(threading_lock_free(shared_lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(unlocked_lock), THREADING_OK);
+}
+#endif
+
 static const struct test_case cases[] = {
     {"NULL is ERR_HANDLE for every function", null_handle},
     {"a live handle of another kind is ERR_HANDLE for every function", handle_of_another_kind},
@@ -635,6 +819,9 @@ static const struct test_case cases[] = {
     {"references that many threads add and free are all counted", references_of_many_threads},
     {"a call on a handle that another thread frees succeeds or is ERR_HANDLE", handle_that_another_thread_frees},
     {"a call does not wait for a preempted thread in its last free", preempted_last_free},
+#ifdef STEPWISE
+    {"a call whose object is freed and replaced during the call succeeds or is ERR_HANDLE", object_is_replaced},
+#endif
 };
 
 TEST_MAIN(cases)

@@ -419,6 +419,8 @@ static void *release_stepwise(void *semaphore)
     return NULL;
 }
 
+/* Stops a release that finds a waiter after this many instructions. Meanwhile, another release ends the wait, and the
+ * memory of the freed semaphore is used for conditions. */
 static bool free_during_a_release(int steps)
 {
     static threading_semaphore *semaphores[STEPWISE_OBJECTS];

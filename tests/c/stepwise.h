@@ -13,8 +13,9 @@
 
 static struct {
     int steps;
+    double patience; /* for how long the call stops, in seconds */
     enum { RUNS, IS_STOPPED, MAY_GO_ON, HAS_ENDED } _Atomic state;
-} stepped;
+} stepped = {.patience = 0.1};
 
 /* The number of objects that fill so many blocks that the library returns those that are free. */
 enum { STEPWISE_OBJECTS = 130000 };
@@ -36,7 +37,7 @@ static void after_instruction(int signum, siginfo_t *info, void *context)
     ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~0x100;
     atomic_store(&stepped.state, IS_STOPPED);
     /* The other thread may need a mutex that this one holds. */
-    while (atomic_load(&stepped.state) == IS_STOPPED && now() - start < 0.1)
+    while (atomic_load(&stepped.state) == IS_STOPPED && now() - start < stepped.patience)
         sched_yield();
 }
 
