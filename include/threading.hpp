@@ -430,7 +430,7 @@ template <class Clock, class Duration>
                    ? THREADING_TIMEOUT_MAX
                    : detail::to_seconds(end - now);
     } else {
-        return since_epoch <= now ? 0 : detail::to_seconds(since_epoch - now);
+        return detail::to_seconds(since_epoch - now); // NaN if the time point is NaN
     }
 }
 

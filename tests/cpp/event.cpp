@@ -33,6 +33,8 @@ static void timeouts_expire()
     CHECK(test::steady::now() >= steady);
     CHECK(!event.wait_until(std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now() - 2s)));
     CHECK_ERROR(event.wait_for(std::chrono::duration<double>(NAN)), errc::value);
+    using time_point = std::chrono::time_point<std::chrono::system_clock, std::chrono::duration<double>>;
+    CHECK_ERROR(event.wait_until(time_point(std::chrono::duration<double>(NAN))), errc::value);
 }
 
 // A clock that is set back during the wait. It returns these times in turn, then the last one repeatedly.

@@ -105,6 +105,8 @@ static void time_points_become_remaining_seconds()
     CHECK_EQUAL(seconds_until(minutes_of_system::max() - 1min), THREADING_TIMEOUT_MAX);
     CHECK_EQUAL(seconds_until(time_point<system_clock, duration<double>>(duration<double>(INFINITY))),
                 THREADING_FOREVER);
+    CHECK_EQUAL(seconds_until(time_point<system_clock, duration<double>>(1s)), 0.0);
+    CHECK(std::isnan(seconds_until(time_point<system_clock, duration<double>>(duration<double>(NAN)))));
     const double left = seconds_until(system_clock::now() + 1h);
     CHECK(left > 3000 && left <= 3600);
 }
