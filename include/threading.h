@@ -619,9 +619,10 @@ uint32_t threading_version_number(void);
  * does not wait for itself. With glibc 2.41 and newer, exit() blocks while another thread is in it; a
  * thread that is blocked there is not waited for, and the status of its call has no effect. _exit()
  * and quick_exit() do not wait at all. pthread_exit() in `main` waits in the same way, and the process
- * then ends with status 0, even if daemon threads are still running. However, the library cannot
- * detect pthread_exit() in a `main` that has never called the library. In this case, daemon threads
- * keep the process running, as do the library's own threads once a timer has been started.
+ * then ends with status 0, even if daemon threads are still running. However, pthread_exit() in `main`
+ * ends only the main thread if the exit handler (see below) is not registered yet, or if another thread
+ * has loaded the library and `main` has never called it. In these cases, daemon threads keep the
+ * process running, as do the library's own threads once a timer has been started.
  *
  * Exit handler. The library runs this sequence in an atexit() handler. It registers the handler when
  * it is first needed: at the first start of a thread or timer, at the first threading_atexit(), or

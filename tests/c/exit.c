@@ -598,6 +598,21 @@ static int main_ends_by_pthread_exit(void)
     pthread_exit("no status");
 }
 
+static void *start_after_main(void *arg)
+{
+    sleep_for(0.2);
+    print_line("main has ended");
+    start_worker(work, 0);
+    return arg;
+}
+
+static int main_ends_before_the_first_start(void)
+{
+    CHECK(threading_current_thread() != NULL);
+    CHECK_INT(pthread_detach(spawn_foreign(start_after_main, NULL)), 0);
+    pthread_exit("no status");
+}
+
 static void *start_a_timer_later(void *arg)
 {
     sleep_for(0.05);
@@ -1062,6 +1077,8 @@ static const struct scenario scenarios[] = {
      "callback\nmain ended\nworker done\n", 0, 0},
     {"pthread_exit in main does what exit does, with status 0", main_ends_by_pthread_exit, 0,
      "callback\nmain ended\nworker done\nvalue destroyed\nearly\n", 0, 0},
+    {"pthread_exit in main ends only the main thread if no thread has been started", main_ends_before_the_first_start,
+     0, "main has ended\nworker done\n", 0, 0},
     {"a return from main waits for threads and timers that start while it waits",
      started_while_exit_waits, 0, "worker done\n", 0, 0},
     {"shutdown runs the callbacks and waits for threads, and exit does not repeat that", shutdown_by_main, 0,
