@@ -120,10 +120,16 @@ fn tools_version_changes_all_files() {
         fs::create_dir_all(copy.join(file).parent().unwrap()).unwrap();
         fs::copy(Path::new(ROOT).join(file), copy.join(file)).unwrap();
     }
-    for version in ["7.8.9", "7.8.10", "7.9.0"] {
-        let output = Command::new("sh").arg(copy.join("tools/version")).arg(version).output().unwrap();
+    let change_to =
+        |version| Command::new("sh").arg(copy.join("tools/version")).arg(version).output().unwrap();
+    for version in ["7.8.9", "7.8.10", "7.9.255", "7.90.0", "7.199.249"] {
+        let output = change_to(version);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_versions(&copy, version);
+    }
+    // `threading_version_number` has 8 bits for each number.
+    for invalid in ["7.9", "7.9.01", "7.9.256", "7.1000.0", "7.9.0-rc1"] {
+        assert_eq!(change_to(invalid).status.code(), Some(2), "{invalid}");
     }
     fs::remove_dir_all(&copy).unwrap();
 }
