@@ -9,7 +9,7 @@ use crate::dump::dump;
 use crate::error::{Error, Result};
 use crate::sync::mutex::InternalMutex;
 use crate::sys;
-use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::annotate::{happens_after, happens_before, ignore_accesses};
 
 const SIGNALS: usize = 65;
 const NONE: c_int = -1;
@@ -148,11 +148,15 @@ fn address(handler: Handler) -> usize {
 /// Writes a dump to the file of the signal. The signal has none if the handler was removed after the thread had received
 /// the signal.
 fn dump_to_file(signal: c_int) {
-    happens_after(&FORMER);
-    let fd = FILES[signal as usize].load(Ordering::Acquire);
-    if fd != NONE {
-        let _ = dump(fd);
-    }
+    // The handler may have interrupted a call of the library, which ignores accesses: in the handler, ThreadSanitizer
+    // observes them again.
+    ignore_accesses(|| {
+        happens_after(&FORMER);
+        let fd = FILES[signal as usize].load(Ordering::Acquire);
+        if fd != NONE {
+            let _ = dump(fd);
+        }
+    });
 }
 
 extern "C" fn dump_without_former(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {

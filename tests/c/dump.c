@@ -854,6 +854,35 @@ static void signal_during_restore(void)
     }
 }
 
+static atomic_bool all_sent;
+
+static void *send_many_signals(void *receiver)
+{
+    for (int i = 0; i < test_many(5000); i++) {
+        CHECK_INT(pthread_kill(*(pthread_t *)receiver, SIGUSR1), 0);
+        sleep_for(50e-6);
+    }
+    atomic_store(&all_sent, true);
+    return NULL;
+}
+
+/* Under ThreadSanitizer, the handler runs in the next call of the C library, also in one that this library makes. */
+static void during_calls(void)
+{
+    pthread_t main_thread = pthread_self();
+    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    threading_event *never_set = threading_event_new();
+    CHECK(fd >= 0 && never_set != NULL);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+    pthread_t sender = spawn_foreign(send_many_signals, &main_thread);
+    while (!atomic_load(&all_sent))
+        CHECK_STATUS(threading_event_wait_timeout(never_set, 20e-6), THREADING_TIMED_OUT);
+    join_foreign(sender);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -1), THREADING_OK);
+    CHECK_STATUS(threading_event_free(never_set), THREADING_OK);
+    CHECK_INT(close(fd), 0);
+}
+
 /* A thread that has caused a fault repeats it after the handler: the default action must end the process. */
 static void cause_fault(void)
 {
@@ -1582,6 +1611,7 @@ static const struct test_case cases[] = {
     {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a signal that arrives while the former handler is restored is passed to it", signal_during_restore_case},
+    {"signals make dumps while the thread calls the library", during_calls},
     {"after a dump on a fault, the default action follows", after_a_fault_case},
     {"the former handler gets signals with the flags that it has asked for", former_flags_case},
     {"a handler that has replaced that of the library can be replaced again", replaced_handler_case},
