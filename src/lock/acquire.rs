@@ -21,7 +21,7 @@ use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::QueueNote;
-use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, QUEUED, RETRY, Waiter};
+use crate::sync::waiter::{self, ABORTED, FORKED, GRANTED, OFFERED, QUEUED, RETRY, Waiter};
 use crate::time::{Deadline, Timeout};
 
 /// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue: for
@@ -137,7 +137,8 @@ impl RawLock {
     }
 
     /// Continues the wait of a queued waiter that was woken in `state`, or had parked until `waited_until`, to its end:
-    /// true if it has acquired the lock, false if the timeout has expired, `None` if it was aborted.
+    /// true if it has acquired the lock, false if the timeout has expired, `None` if it was aborted or a signal handler has
+    /// forked: then it is to start over.
     fn wait_until_acquired(
         &self,
         owner_tag: u64,
@@ -150,7 +151,7 @@ impl RawLock {
         loop {
             match state {
                 GRANTED => return Some(true),
-                ABORTED => return None,
+                ABORTED | FORKED => return None,
                 _ => {}
             }
             // A designated waker acquires the lock if it becomes free soon.
@@ -161,7 +162,7 @@ impl RawLock {
             let mut until = Deadline::NEVER;
             let is_dequeued = self.with_queue(|queue, wake_queue| {
                 state = waiter.state();
-                if state == GRANTED || state == ABORTED {
+                if matches!(state, GRANTED | ABORTED | FORKED) {
                     return false;
                 }
                 if state == OFFERED {
@@ -183,7 +184,7 @@ impl RawLock {
             if is_dequeued || acquired {
                 return Some(acquired);
             }
-            if state != GRANTED && state != ABORTED {
+            if !matches!(state, GRANTED | ABORTED | FORKED) {
                 waited_until = deadline.min(until);
                 state = waiter.wait(note, &self.adaptive_spin, waited_until);
             }

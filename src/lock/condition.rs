@@ -28,6 +28,7 @@
 //! | | a notify finds that it is the only waiter and has not parked: it leaves the queue (`NOTIFIED`) and reacquires the lock | the notifying thread, under the mutex |
 //! | | its timeout expires: it leaves the queue and reacquires the lock | itself, under the mutex |
 //! | | another thread has released the Lock before it does so itself: it leaves the queue and fails | itself, under the mutex |
+//! | | a signal handler of its thread has forked: in the child it enters the queue again | itself, under the mutex |
 //! | | the condition is destroyed while it begins to wait: it reacquires the lock and fails | the destroying thread, under the mutex |
 //! | the lock's queue | it acquires the lock | see `lock::raw` |
 //! | no queue | it owns the lock and returns | itself |
@@ -58,7 +59,7 @@ use crate::lock::rlock::RLock;
 use crate::sync::mutex::InternalMutex;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
-use crate::sync::waiter::{self, ABORTED, NOTIFIED, QUEUED, Waiter};
+use crate::sync::waiter::{self, FORKED, NOTIFIED, QUEUED, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::offsets::offsets;
 use crate::sys::prefetch::prefetch_for_write;
@@ -414,22 +415,7 @@ impl Condition {
         let owner_tag = handle.or_handle_error(lock.owner_tag_if_held())?;
         let waiter = waiter::current()?;
         let pin = lock.pin()?;
-        {
-            // Without its object, the memory of the slot may contain an object of another kind instead of the mutex.
-            let _condition = handle.pin()?;
-            let mut queue = self.queue.lock();
-            if !self.header.is_live(tag) {
-                return Err(Error::Handle);
-            }
-            waiter.prepare_to_wait(owner_tag);
-            queue.push_back(waiter);
-            self.publish_has_waiters(tag, &queue);
-            if !self.header.is_live(tag) {
-                // Destroyed concurrently.
-                queue.remove(waiter);
-                return Err(Error::Handle);
-            }
-        }
+        self.enqueue(handle, tag, owner_tag, waiter)?;
         // Decided before the release, after which the notifying thread needs the cache line.
         let planned_spin = waiter.plan_spin(&pin.raw().adaptive_spin);
         let extra_count = match lock.release_save() {
@@ -446,14 +432,24 @@ impl Condition {
         let mut note = QueueNote::of_condition(waiter, bits, lock_bits, deadline);
         let mut state =
             waiter.wait_with_planned_spin(planned_spin, &mut note, &pin.raw().adaptive_spin, deadline);
-        let mut timed_out = false;
-        if state == QUEUED {
-            match handle.pin() {
-                Ok(condition) => timed_out = condition.dequeue_unless_notified(tag, waiter),
-                Err(_) => state = waiter.wait(&mut note, &pin.raw().adaptive_spin, Deadline::NEVER),
+        let (mut timed_out, mut was_aborted) = (false, false);
+        loop {
+            if state == QUEUED {
+                match handle.pin() {
+                    Ok(condition) => timed_out = condition.dequeue_unless_notified(tag, waiter),
+                    Err(_) => state = waiter.wait(&mut note, &pin.raw().adaptive_spin, Deadline::NEVER),
+                }
             }
+            if timed_out || waiter.notified.load(Ordering::Relaxed) {
+                break;
+            }
+            // Aborted, unless a signal handler of this thread has forked, and this is the child.
+            was_aborted = waiter.state() != FORKED || self.enqueue(handle, tag, owner_tag, waiter).is_err();
+            if was_aborted {
+                break;
+            }
+            state = waiter.wait(&mut note, &pin.raw().adaptive_spin, deadline);
         }
-        let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.load(Ordering::Relaxed);
         let notified = !timed_out && !was_aborted;
         if notified && waiter.state() == NOTIFIED {
             drop(note);
@@ -477,6 +473,32 @@ impl Condition {
         }
         lock.restore_recursion(extra_count)?;
         if was_aborted { Err(Error::Handle) } else { Ok(notified) }
+    }
+
+    /// Adds the waiter to the queue.
+    #[inline]
+    fn enqueue(
+        &self,
+        handle: Handle<Condition>,
+        tag: u64,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+    ) -> Result<()> {
+        // Without its object, the memory of the slot may contain an object of another kind instead of the mutex.
+        let _condition = handle.pin()?;
+        let mut queue = self.queue.lock();
+        if !self.header.is_live(tag) {
+            return Err(Error::Handle);
+        }
+        waiter.prepare_to_wait(owner_tag);
+        queue.push_back(waiter);
+        self.publish_has_waiters(tag, &queue);
+        if !self.header.is_live(tag) {
+            // Destroyed concurrently.
+            queue.remove(waiter);
+            return Err(Error::Handle);
+        }
+        Ok(())
     }
 
     /// Removes the waiter from the queue and returns true, unless a notify has done so.

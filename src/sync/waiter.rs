@@ -22,9 +22,13 @@
 //! | `ABORTED` | removed from the queue: the wait has failed | |
 //! | `FREED` | barriers: removed from the queue, since the barrier was freed | |
 //! | `NOTIFIED` | conditions: removed from the queue by a notify, which has found that the waiter runs. It acquires the lock without having been moved to the lock's queue | |
+//! | `FORKED` | in no queue: a signal handler has forked during the wait, and this is the child. The waiter of a lock or a condition enters the queue again | |
 //!
-//! The waiter reads the last six with acquire. After a wait, the record keeps its last state until the next wait
-//! stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
+//! In a child of fork, the record of its only thread changes from `QUEUED`, `SPINNING`, `PARKED`, `RETRY` or `OFFERED` to
+//! `FORKED`, relaxed: the child empties the queue when it first uses it.
+//!
+//! The waiter reads the last seven of the table with acquire. After a wait, the record keeps its last state until the
+//! next wait stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 //!
@@ -61,6 +65,7 @@ pub(crate) const ABORTED: u32 = 6;
 pub(crate) const OFFERED: u32 = 7;
 pub(crate) const FREED: u32 = 8;
 pub(crate) const NOTIFIED: u32 = 9;
+pub(crate) const FORKED: u32 = 10;
 
 /// Returns whether the wait has neither ended nor been woken in this state.
 pub(super) fn is_queued(state: u32) -> bool {
@@ -286,6 +291,13 @@ impl Waiter {
         }
     }
 
+    /// In a child of fork, for the record of its only thread, which may have forked in a signal handler during a wait.
+    fn leave_parents_queue(&self) {
+        if matches!(self.state.load(Ordering::Relaxed), QUEUED | SPINNING | PARKED | RETRY | OFFERED) {
+            self.state.store(FORKED, Ordering::Relaxed);
+        }
+    }
+
     /// Marks a condition's waiter as notified, under the mutex of the queue.
     pub(crate) fn notify(&self) {
         // In this order, a waiter that begins its note between the two finds the flag, and one that begins it before
@@ -358,6 +370,7 @@ pub(crate) fn after_fork_in_child() {
     let mine = Waiter::mine_if_allocated();
     if let Some(mine) = mine {
         mine.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
+        mine.leave_parents_queue();
     }
     INHERITED.store(mine.map_or(ptr::null_mut(), |mine| ptr::from_ref(mine).cast_mut()), Ordering::Relaxed);
     CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);
