@@ -511,7 +511,7 @@ static const struct test_case cases[] = {
     {"a waiter that runs late returns, even if other events have used the memory of its own", a_waiter_runs_late},
     {"a free by a woken waiter is OK before set has returned", freed_by_a_woken_waiter},
 #ifdef STEPWISE
-    {"a set does not write to the memory of an event that is freed meanwhile", freed_during_a_set},
+    {"a set does not write to the memory of an event that is freed during the call", freed_during_a_set},
 #endif
     {"at_fork_reinit clears a set event", reinit_clears},
     {"a blocked wait is not a cancellation point", blocked_wait_is_not_cancelled},

@@ -482,7 +482,7 @@ static const struct test_case cases[] = {
     {"the number of threads that hold a unit never exceeds the initial value", holders_never_exceed_value},
     {"each released unit is acquired once, and writes before the release are visible", each_unit_is_acquired_once},
 #ifdef STEPWISE
-    {"a release does not write to the memory of a semaphore that is freed meanwhile", freed_during_a_release},
+    {"a release does not write to the memory of a semaphore that is freed during the call", freed_during_a_release},
 #endif
 };
 
