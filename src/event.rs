@@ -7,7 +7,7 @@
 //! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the event clears `LIVE` | exact |
 //! | 7 `SET` | the flag | set, clear | exact |
 //! | 8 to 31 sequence number | the number of sets that have ended a wait, modulo 2^24 | set | exact |
-//! | 32 to 62 waiter count | the number of threads that wait. Illegal with `SET` | a thread that begins to wait or times out; set | exact; in a child of fork, it counts the parent's waiters until a thread there waits (`waiter_epoch`) |
+//! | 32 to 62 waiter count | the number of threads that wait. Illegal with `SET` | a thread that begins to wait or times out; set | exact; in a child of fork, it counts the parent's waiters until a thread there waits (`waiter_epoch`), and then no others than the thread that forked, if it waits |
 //! | 63 `SPINNING` | one of the waiters spins and is not parked. Illegal without waiters | the waiter; set | like the waiter count |
 //!
 //! | from | to | who | ordering |
@@ -21,6 +21,7 @@
 //! | `SET` | not set | clear | acquire and release |
 //! | `LIVE`, n waiters | not `LIVE`, the rest unchanged | destroy, which then wakes all waiters. They began to wait while the last reference was released | acquire and release |
 //! | not set, n waiters of the parent | not set, no waiters | in a child of fork, the first thread that begins to wait | relaxed |
+//! | not set, n waiters of the parent | not set, 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait | relaxed |
 //!
 //! A wait that ends, and an is_set that finds `SET`, read the word with acquire.
 //!
@@ -72,6 +73,14 @@ const WAITER: u64 = 1 << 32;
 const SPINNING: u64 = 1 << 63;
 /// The waiter count and `SPINNING`.
 const WAITERS: u64 = u64::MAX << 32;
+
+/// In a child of fork: the thread that forked goes on to wait for the object with this handle. If that is an event,
+/// counts the thread as its only waiter.
+pub(crate) fn keep_waiter_after_fork(object: usize) {
+    if let Ok((event, tag)) = Handle::<Event>::from_bits(object).slot() {
+        event.reset_waiters_after_fork(tag, WAITER);
+    }
+}
 
 /// A flag that threads wait for. Python: `threading.Event`.
 ///
@@ -256,7 +265,7 @@ impl Handle<Event> {
         let (event, tag) = self.slot()?;
         let deadline = timeout.deadline();
         let _pin = self.pin()?;
-        event.reset_waiters_after_fork(tag);
+        event.reset_waiters_after_fork(tag, 0);
         let spin_deadline = event.adaptive_spin.try_start(deadline);
         let registered = event.register_waiter(tag, spin_deadline.is_some());
         let Ok(Some((seq, spins))) = registered else {
@@ -292,11 +301,11 @@ impl Handle<Event> {
 }
 
 impl Event {
-    /// In a child of fork, discards the parent's waiters.
-    fn reset_waiters_after_fork(&self, tag: u64) {
+    /// In a child of fork, discards the parent's waiters, except those that `kept` counts.
+    fn reset_waiters_after_fork(&self, tag: u64, kept: u64) {
         self.waiter_epoch.sync_after_fork(|| {
-            let clear_waiters = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
-            let _ = self.update(tag, clear_waiters, Ordering::Relaxed);
+            let discard = |word| (word & WAITERS != 0).then_some(word & !WAITERS | kept);
+            let _ = self.update(tag, discard, Ordering::Relaxed);
         });
     }
 

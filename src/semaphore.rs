@@ -8,7 +8,7 @@
 //! | bits | meaning | who changes it | exact or stale |
 //! |---|---|---|---|
 //! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the semaphore clears `LIVE` | exact |
-//! | 7 to 30 waiter count | the number of threads that wait, or have been woken and not yet run | a thread that begins or ends a wait | exact; in a child of fork, it counts the parent's waiters until the first thread there waits (`waiter_epoch`) |
+//! | 7 to 30 waiter count | the number of threads that wait, or have been woken and not yet run | a thread that begins or ends a wait | exact; in a child of fork, it counts the parent's waiters until the first thread there waits (`waiter_epoch`), and then no others than the thread that forked, if it waits |
 //! | 31 `SPINNING` | one of the waiters spins and is not parked. Illegal without waiters | the waiter | like the waiter count |
 //! | 32 to 62 value | the number of permits | acquire, release | exact |
 //! | 63 `FREED_WITH_WAITERS` | the semaphore was destroyed while it had more waiters than permits | destroy | exact |
@@ -23,6 +23,7 @@
 //! | value v | value v + k | release, which then wakes at most k waiters | release |
 //! | `LIVE` | not `LIVE`; with `FREED_WITH_WAITERS` and all waiters woken if there are more waiters than permits | destroy | acquire and release |
 //! | n waiters of the parent | no waiters | in a child of fork, the first thread that begins to wait | relaxed |
+//! | n waiters of the parent | 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait | relaxed |
 //!
 //! Of the acquires, only those of the first and the fourth row are needed. The others share their code (`cas_acquire`):
 //! the stronger ordering costs nothing where a thread is about to block.
@@ -84,6 +85,14 @@ pub(crate) const PERMIT: u64 = 1 << 32;
 )]
 pub(crate) const VALUE_BITS: u32 = FREED_WITH_WAITERS.trailing_zeros() - PERMIT.trailing_zeros();
 const FREED_WITH_WAITERS: u64 = 1 << 63;
+
+/// In a child of fork: the thread that forked goes on to wait for the object with this handle. If that is a semaphore,
+/// counts the thread as its only waiter.
+pub(crate) fn keep_waiter_after_fork(object: usize) {
+    if let Ok((semaphore, _)) = Handle::<Semaphore>::from_bits(object).slot() {
+        semaphore.reset_waiters_after_fork(WAITER);
+    }
+}
 
 /// A counter of permits. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
 ///
@@ -229,7 +238,7 @@ impl Handle<Semaphore> {
         }
         let deadline = timeout.deadline();
         let _pin = self.pin()?;
-        semaphore.reset_waiters_after_fork();
+        semaphore.reset_waiters_after_fork(0);
         let spin_deadline = semaphore.adaptive_spin.try_start(deadline);
         let registered = semaphore.register_waiter(tag, spin_deadline.is_some());
         let Ok(Some(spins)) = registered else {
@@ -421,10 +430,17 @@ impl Semaphore {
         }
     }
 
-    /// In a child of fork, discards the parent's waiters.
-    fn reset_waiters_after_fork(&self) {
+    /// In a child of fork, discards the parent's waiters, except those that `kept` counts.
+    fn reset_waiters_after_fork(&self, kept: u64) {
         self.waiter_epoch.sync_after_fork(|| {
-            self.word().fetch_and(!(WAITERS | SPINNING), Ordering::Relaxed);
+            let mut word = self.word().load(Ordering::Relaxed);
+            while waiters(word) != 0 {
+                let reset = word & !(WAITERS | SPINNING) | kept;
+                match self.word().compare_exchange_weak(word, reset, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => break,
+                    Err(now) => word = now,
+                }
+            }
         });
     }
 }

@@ -31,12 +31,14 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::dump;
 use crate::dump::hang;
+use crate::event;
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
-use crate::sync::{atexit, fork_epoch, mutex, waiter};
+use crate::semaphore;
+use crate::sync::{atexit, fork_epoch, mutex, wait_note, waiter};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks;
@@ -193,6 +195,15 @@ fn unlock_all() {
     }
 }
 
+/// In the child: a signal handler has forked while its thread waited. The thread goes on to wait when the handler returns.
+fn keep_interrupted_wait() {
+    // A waiter of a lock or a condition enters the queue again: see `sync::waiter`.
+    if let Some(object) = wait_note::interrupted_wait() {
+        event::keep_waiter_after_fork(object);
+        semaphore::keep_waiter_after_fork(object);
+    }
+}
+
 /// The work of `child`. Returns the fork for which the thread held the global mutexes, if that is an outer fork,
 /// whose `parent` or `child` is still to come in this process: the argument for `end_call_in_fork`.
 fn after_fork_in_child() -> u8 {
@@ -223,6 +234,7 @@ fn after_fork_in_child() -> u8 {
     catch_panic(process_exit::after_fork_in_child);
     catch_panic(tables::after_fork_in_child);
     catch_panic(fork_child::after_fork_in_child);
+    catch_panic(keep_interrupted_wait);
     catch_panic(join::finish_joins_after_fork);
     catch_panic(stack_cache::after_fork_in_child);
     // The child's main thread may call pthread_exit().

@@ -185,7 +185,7 @@ impl Waiter {
     }
 
     /// Returns the calling thread's record if it has one.
-    fn mine_if_allocated() -> Option<&'static Waiter> {
+    pub(super) fn mine_if_allocated() -> Option<&'static Waiter> {
         // SAFETY: records are never freed.
         unsafe { (tls::with(|block| block.waiter.get()) as *const Waiter).as_ref() }
     }

@@ -704,6 +704,8 @@ static void fork_in_a_join(void)
 /* What the child does in its fork handler, before the handler of the signal returns to the interrupted wait. */
 static threading_lock *reinitialized, *released;
 static threading_condition *notified;
+static threading_event *set_later;
+static threading_semaphore *released_later;
 
 static void *notify(void *condition)
 {
@@ -719,6 +721,23 @@ static void *notify(void *condition)
     return NULL;
 }
 
+/* Waits for the same object, too, but not for so long, and then ends the wait of the thread that forked. */
+static void *time_out_first(void *arg)
+{
+    const double soon = 0.05;
+    if (set_later != NULL) {
+        CHECK_STATUS(threading_event_wait_timeout(set_later, soon), THREADING_TIMED_OUT);
+        CHECK_STATUS(threading_event_set(set_later), THREADING_OK);
+    } else {
+        CHECK_STATUS(threading_semaphore_acquire_timeout(released_later, soon), THREADING_TIMED_OUT);
+        CHECK_STATUS(threading_semaphore_release(released_later), THREADING_OK);
+    }
+    /* The wait of the thread that forked should end the process. */
+    sleep_for(TEST_LIMIT / 2);
+    CHECK(false);
+    return arg;
+}
+
 static void end_the_wait(void)
 {
     if (reinitialized != NULL)
@@ -727,6 +746,8 @@ static void end_the_wait(void)
         CHECK_STATUS(threading_lock_release(released), THREADING_OK);
     if (notified != NULL)
         start_daemon(notify, notified);
+    if (set_later != NULL || released_later != NULL)
+        start_daemon(time_out_first, NULL);
 }
 
 static threading_status wait_condition(void *condition)
@@ -736,6 +757,16 @@ static threading_status wait_condition(void *condition)
     status = threading_condition_wait_timeout(condition, TEST_LIMIT);
     CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
     return status;
+}
+
+static threading_status wait_event(void *event)
+{
+    return threading_event_wait_timeout(event, TEST_LIMIT);
+}
+
+static threading_status acquire_semaphore(void *semaphore)
+{
+    return threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT);
 }
 
 static threading_status acquire_lock(void *lock)
@@ -770,6 +801,8 @@ static void fork_in_a_wait(threading_status (*wait)(void *), void *object, void 
     CHECK_INT(child_status(forked), 7);
     reinitialized = released = NULL;
     notified = NULL;
+    set_later = NULL;
+    released_later = NULL;
 }
 
 static void *release_after_fork(void *lock)
@@ -785,9 +818,25 @@ static void *notify_after_fork(void *condition)
     return notify(condition);
 }
 
+static void *set_after_fork(void *event)
+{
+    wait_until(is_nonzero, &has_forked);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    return NULL;
+}
+
+static void *release_semaphore_after_fork(void *semaphore)
+{
+    wait_until(is_nonzero, &has_forked);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    return NULL;
+}
+
 static void fork_in_waits(void)
 {
     threading_lock *lock = threading_lock_new();
+    threading_event *event = threading_event_new();
+    threading_semaphore *semaphore = threading_semaphore_new(0);
     threading_condition *condition = threading_condition_new();
     CHECK_INT(pthread_atfork(NULL, NULL, end_the_wait), 0);
     for (int i = 0; i < 4; i++) {
@@ -798,8 +847,14 @@ static void fork_in_waits(void)
     }
     notified = condition;
     fork_in_a_wait(wait_condition, condition, notify_after_fork);
+    set_later = event;
+    fork_in_a_wait(wait_event, event, set_after_fork);
+    released_later = semaphore;
+    fork_in_a_wait(acquire_semaphore, semaphore, release_semaphore_after_fork);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
     CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }
 
 static void *join_thread(void *thread)
