@@ -489,7 +489,7 @@ static bool free_during_a_set(int steps)
 
 static void freed_during_a_set(void)
 {
-    stop_after_each(free_during_a_set, 4);
+    stop_after_each(free_during_a_set, 6);
 }
 #endif
 

@@ -456,7 +456,7 @@ static bool free_during_a_release(int steps)
 
 static void freed_during_a_release(void)
 {
-    stop_after_each(free_during_a_release, 4);
+    stop_after_each(free_during_a_release, 12);
 }
 #endif
 
