@@ -420,7 +420,8 @@ impl Barrier {
         })
     }
 
-    /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED` or `FREED`. A timeout breaks the
+    /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED`, `FREED`, or `FORKED` in a child that a
+    /// signal handler of this thread has forked, which counts as a broken barrier. A timeout breaks the
     /// barrier, unless the action runs.
     fn wait_for_release(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
         let mut outcome = self.park(waiter, round_number, deadline);

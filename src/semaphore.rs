@@ -299,7 +299,7 @@ impl Handle<Semaphore> {
         let (semaphore, tag) = self.slot()?;
         happens_before(semaphore);
         if count == 1 && waiters_without_permit(semaphore.word().load(Ordering::Relaxed)) == 0 {
-            // `release_fast` has failed because another thread changed the word at the same time.
+            // As a rule, `release_fast` has failed because another thread changed the word at the same time.
             semaphore.batching.back_off();
         }
         let mut word = semaphore.word().load(Ordering::Relaxed);

@@ -22,7 +22,7 @@
 //! | `ABORTED` | removed from the queue: the wait has failed | |
 //! | `FREED` | barriers: removed from the queue, since the barrier was freed | |
 //! | `NOTIFIED` | conditions: removed from the queue by a notify, which has found that the waiter runs. It acquires the lock without having been moved to the lock's queue | |
-//! | `FORKED` | in no queue: a signal handler has forked during the wait, and this is the child. The waiter of a lock or a condition enters the queue again | |
+//! | `FORKED` | in no queue: a signal handler has forked during the wait, and this is the child. The waiter of a lock or a condition enters the queue again; the wait for a barrier fails as for a broken one | |
 //!
 //! In a child of fork, the record of its only thread changes from `QUEUED`, `SPINNING`, `PARKED`, `RETRY` or `OFFERED` to
 //! `FORKED`, relaxed: the child empties the queue when it first uses it.
