@@ -170,7 +170,9 @@ impl RawLock {
                 } else if !acquired {
                     acquired = self.revoke_expired_offer(queue, owner_tag);
                 }
-                if acquired || has_timed_out {
+                if acquired {
+                    queue.remove_new_owner(waiter);
+                } else if has_timed_out {
                     queue.remove(waiter);
                 } else {
                     let is_watcher = waiter.is_watcher.replace(false);

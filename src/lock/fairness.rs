@@ -1,7 +1,8 @@
 //! Eventual fairness: when a release serves the waiter that has waited longest, and what it does for it.
 //!
-//! The fairness deadline is a fifth of a millisecond after the queue has formed or the last hand-off
-//! (`FAIR_AFTER_TICKS`), or less in a long queue. From then on, a release serves the first waiter, skipping unresponsive ones:
+//! The fairness deadline is a fifth of a millisecond after the queue has formed, the last hand-off, or the last acquire
+//! by a notified waiter that was the first (`FAIR_AFTER_TICKS`), or less in a long queue. From then on, a release serves
+//! the first waiter, skipping unresponsive ones:
 //!
 //! | the waiter | the release |
 //! |---|---|
@@ -33,7 +34,7 @@ use crate::time::Deadline;
 
 /// A tick is 2^`TICK_SHIFT` nanoseconds, 66 microseconds.
 const TICK_SHIFT: u32 = 16;
-/// The time from the forming of the queue, or from a hand-off, to the fairness deadline: a fifth of a millisecond.
+/// The time from one of the events above to the fairness deadline: a fifth of a millisecond.
 pub(super) const FAIR_AFTER_TICKS: u32 = 3;
 /// The same in a long queue, in which the longest waits would be those for the threads ahead. Each hand-off takes the
 /// time of some hundred critical sections, so that this costs some percent of the rate.
@@ -76,7 +77,7 @@ pub(super) struct FairDeadline(u32);
 
 impl FairDeadline {
     /// Sets the deadline that follows an event at the time `now`: the queue of these waiters has formed, or one of them
-    /// was served.
+    /// was served, or the one before them has acquired the lock.
     pub(super) fn start(&mut self, now: u32, waiters: &WaitQueue) {
         let is_long = waiters.iter().nth(LONG_QUEUE).is_some();
         self.0 = now.wrapping_add(if is_long { FAIR_AFTER_TICKS_IF_LONG } else { FAIR_AFTER_TICKS });

@@ -34,8 +34,9 @@ const HOT_SEARCH_LIMIT: usize = 32;
 /// The number of designated wakers a lock may have. One is enough as a rule: more would find the lock taken.
 const MAX_DESIGNATED_WAKERS: u8 = 1;
 /// The same while the first waiter is a notified one. After a broadcast, many waiters want the lock for a short time
-/// each, and with one waker at a time the CPUs would go idle in between, which makes each wake-up slow.
-const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u8 = 32;
+/// each, and with one waker at a time the CPUs would go idle in between, which makes each wake-up slow. The more there
+/// are, the longer the first one waits for a CPU, until its fairness deadline.
+const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u8 = 8;
 
 /// The waiters of a lock, under its mutex; zeroed memory is a valid empty queue.
 pub(super) struct LockQueue {
@@ -71,6 +72,17 @@ impl LockQueue {
     pub(super) fn remove(&mut self, waiter: &'static Waiter) {
         self.waiters.remove(waiter);
         self.reset_woken(waiter);
+    }
+
+    /// Removes a waiter that has acquired the lock. If it was the first one, and notified, the next one waits for its
+    /// fairness deadline from now on: after a broadcast, the waiters acquire the lock one after the other, and each
+    /// hand-off would stall the others until the system runs the first one.
+    pub(super) fn remove_new_owner(&mut self, waiter: &'static Waiter) {
+        let is_first = self.waiters.first().is_some_and(|first| core::ptr::eq(first, waiter));
+        self.remove(waiter);
+        if is_first && waiter.notified.load(Ordering::Relaxed) {
+            self.fair_deadline.start(ticks_now(), &self.waiters);
+        }
     }
 
     /// Turns the waiter into a designated waker.
@@ -195,5 +207,27 @@ mod tests {
         assert!(queue.last_watch.try_start(NOW));
         queue.push(&waiters[1]);
         assert!(queue.try_start_watch(2 * NOW));
+    }
+
+    #[test]
+    fn the_fairness_deadline_starts_again_when_a_notified_waiter_has_acquired_the_lock_as_the_first() {
+        // SAFETY: as above.
+        let (mut queue, waiters): (LockQueue, &'static [Waiter; 3]) =
+            unsafe { (core::mem::zeroed(), Box::leak(Box::new(core::mem::zeroed()))) };
+        let mut is_due_after_removal_of = |index: usize, notified: bool| {
+            waiters.iter().for_each(|waiter| queue.push(waiter));
+            waiters[index].notified.store(notified, Ordering::Relaxed);
+            let long_ago = ticks_now().wrapping_sub(1 << 16);
+            queue.fair_deadline.start(long_ago, &queue.waiters);
+            queue.remove_new_owner(&waiters[index]);
+            let is_due = !matches!(queue.fair_turn(ticks_now()), FairTurn::None);
+            while let Some(waiter) = queue.waiters.first() {
+                queue.remove(waiter);
+            }
+            is_due
+        };
+        assert!(!is_due_after_removal_of(0, true));
+        assert!(is_due_after_removal_of(0, false));
+        assert!(is_due_after_removal_of(1, true));
     }
 }
