@@ -1,7 +1,7 @@
 //! Panics in the library's own code: each exported function is made to panic once at its beginning, and so is what libc
 //! calls. These tests require a library with fault points:
 //!
-//!     RUSTFLAGS='--cfg fault' cargo test --test panics
+//!     RUSTC_WORKSPACE_WRAPPER=tests/rust/with_faults cargo test --test panics
 //!
 //! The panic messages go to stderr, as they would for a user.
 #![cfg(fault)]

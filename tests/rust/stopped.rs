@@ -2,7 +2,7 @@
 //! by another thread, and one by a signal handler of the stopped thread, must end, and not take long. These tests
 //! require a library with fault points:
 //!
-//!     RUSTFLAGS='--cfg fault' cargo test --test stopped
+//!     RUSTC_WORKSPACE_WRAPPER=tests/rust/with_faults cargo test --test stopped
 #![cfg(all(fault, target_os = "linux"))]
 
 use core::ffi::{c_int, c_void};
