@@ -1,6 +1,8 @@
 //! The interface of the two model checkers, and the code that is the same for both.
 
 use core::cell::Cell;
+use core::fmt::Debug;
+use core::str::FromStr;
 use core::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
@@ -102,7 +104,7 @@ impl Drop for RunGuard {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
+fn setting<T: FromStr<Err: Debug>>(name: &str, default: T) -> T {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect(name))
 }
 

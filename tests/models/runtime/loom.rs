@@ -237,11 +237,11 @@ pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u6
     loop {
         let runs = Arc::new(machine::AtomicU64::new(0));
         let mut builder = loom::model::Builder::new();
-        let preemptions = setting("MODEL_PREEMPTIONS", model.preemptions as u64) as usize;
+        let preemptions = setting("MODEL_PREEMPTIONS", model.preemptions);
         builder.preemption_bound = Some(preemptions);
         builder.max_branches = 100_000;
         builder.checkpoint_interval = 100;
-        let limit = Duration::from_secs(setting("MODEL_SECONDS", 3600));
+        let limit = Duration::from_secs_f64(setting("MODEL_SECONDS", 3600.0));
         builder.max_duration = Some(limit);
         let start = Instant::now();
         let checked = catch_unwind(AssertUnwindSafe(|| {

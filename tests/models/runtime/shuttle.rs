@@ -84,8 +84,8 @@ pub(in crate::model) fn clear_run() {}
 
 pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u64 {
     let (run, runs) = (Arc::new(run), Arc::new(AtomicU64::new(0)));
-    let times = setting("MODEL_RUNS", 2000) as usize * model.times;
-    let seed = setting("MODEL_SEED", 1);
+    let times = setting("MODEL_RUNS", 2000_usize) * model.times;
+    let seed = setting("MODEL_SEED", 1_u64);
     let once = || {
         let (run, runs) = (run.clone(), runs.clone());
         move || {
