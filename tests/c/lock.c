@@ -1,6 +1,6 @@
 /* Lock: it has no owner, is not recursive, and any thread may release it. */
 #define LOCKABLE lock
-#define CONTEST_TURNS 25000
+#define CONTEST_TURNS test_many(25000)
 #include "lockable.h"
 
 static threading_status acquire_shortly(void *lock)
@@ -306,8 +306,9 @@ static void blocked_acquire_is_not_cancelled(void)
 static void *contend(void *arg)
 {
     struct contest *contest = arg;
+    const long turns = CONTEST_TURNS;
     unsigned turn = 0;
-    for (long i = 0; i < CONTEST_TURNS; turn++) {
+    for (long i = 0; i < turns; turn++) {
         if (acquire_by_turns(contest->lock, turn) != THREADING_OK)
             continue;
         contest->counter++;

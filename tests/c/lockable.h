@@ -102,7 +102,7 @@ static void excludes(void)
     spawn_all(threads, contend, &contest);
     join_all(threads);
     join_foreign(foreign);
-    CHECK_INT(contest.counter, 5 * CONTEST_TURNS);
+    CHECK_INT(contest.counter, 5L * CONTEST_TURNS);
     CHECK(!LOCKABLE_FUNCTION(_locked)(contest.lock));
     free_lock(contest.lock);
 }

@@ -1,6 +1,6 @@
 /* RLock: owned by a thread, recursive, and only its owner may release it. */
 #define LOCKABLE rlock
-#define CONTEST_TURNS 10000
+#define CONTEST_TURNS test_many(10000)
 #include "lockable.h"
 
 #include "sandbox.h"
@@ -255,8 +255,9 @@ static void reinit_unlocks(void)
 static void *contend(void *arg)
 {
     struct contest *contest = arg;
+    const long turns = CONTEST_TURNS;
     unsigned turn = 0;
-    for (long i = 0; i < CONTEST_TURNS; turn++) {
+    for (long i = 0; i < turns; turn++) {
         size_t depth = 1 + turn % 4;
         long before;
         if (acquire_by_turns(contest->lock, turn) != THREADING_OK)
@@ -281,7 +282,8 @@ static void *contend(void *arg)
 static void many_acquired_twice(void)
 {
     enum { MANY = 200000 };
-    const size_t many = (size_t)test_many(MANY);
+    /* The time of DRD grows with the square of the number of locks that a thread holds. */
+    const size_t many = (size_t)test_many(test_many(MANY));
     threading_rlock **locks = malloc(many * sizeof *locks);
     double begin;
     CHECK(locks != NULL);
