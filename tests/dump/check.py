@@ -10,6 +10,7 @@ is skipped where that is not possible.
 """
 
 import argparse
+import concurrent.futures
 import importlib.machinery
 import importlib.util
 import os
@@ -202,6 +203,7 @@ def gdb(*arguments, commands):
 
 
 def allow_cores():
+    """Lets the kernel write core files of this process's children."""
     _, maximum = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (maximum, maximum))
 
@@ -215,7 +217,7 @@ class Program:
         with open(self.hooked, "wb") as hooked, open(self.signalled, "wb") as signalled:
             self.process = subprocess.Popen(
                 [path, hang, str(signalled.fileno())], stderr=hooked, stdin=subprocess.DEVNULL, cwd=directory,
-                pass_fds=[signalled.fileno()], start_new_session=True, preexec_fn=allow_cores,
+                pass_fds=[signalled.fileno()], start_new_session=True,
                 env={**os.environ, "THREADING_DEBUG": "hang=0.2", **environment})
         self.pid = self.process.pid
 
@@ -355,10 +357,9 @@ def lists_agree(_):
 
 def one_text(programs):
     """each hang has the same text in all ways"""
-    remarks = set()
-    for hang in EXPECTED:
-        remarks.update(same_text(programs[0], hang))
-    return remarks
+    # As many at a time as there are CPUs: most of the time, gdb reads symbols.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return set().union(*pool.map(lambda hang: same_text(programs[0], hang), EXPECTED))
 
 
 def libraries_of(program):
@@ -576,6 +577,7 @@ def main():
     parser.add_argument("--program", action="append", required=True, help="hangs.c, linked with the library")
     parser.add_argument("cases", metavar="CASE", nargs="*", help="the names of functions, as in this file")
     arguments = parser.parse_args()
+    allow_cores()
     failed = False
     for case in CASES:
         if arguments.cases and case.__name__ not in arguments.cases:
