@@ -1109,9 +1109,9 @@ static bool free_after_steps(int steps)
 static void freed_during_a_call(void)
 {
     interrupted.is_notify = false;
-    stop_after_each(free_after_steps, 24);
+    interrupt_after_each(free_after_steps, 24);
     interrupted.is_notify = true;
-    stop_after_each(free_after_steps, 24);
+    interrupt_after_each(free_after_steps, 24);
 }
 #endif
 

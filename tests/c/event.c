@@ -445,51 +445,37 @@ static void repeated_set_is_not_missed(void)
 }
 
 #ifdef STEPWISE
-static void *set_stepwise(void *event)
+static void *event_for_waking_call(void)
 {
-    threading_status status;
-    begin_stepwise();
-    status = threading_event_set(event);
-    end_stepwise();
-    CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
-    return NULL;
+    return threading_event_new();
 }
 
-/* Stops a set that finds a waiter after this many instructions. Meanwhile, another set ends the wait, and the memory of
- * the freed event is used for semaphores. */
-static bool free_during_a_set(int steps)
+static threading_status set_for_waking_call(void *event)
 {
-    static threading_event *events[STEPWISE_OBJECTS];
-    static threading_semaphore *semaphores[STEPWISE_OBJECTS];
-    threading_event *event;
-    threading_thread *thread;
-    struct call waiter;
-    bool has_stopped;
-    int count = 0;
-    for (int i = 0; i < STEPWISE_OBJECTS; i++)
-        events[i] = event_new();
-    event = events[STEPWISE_OBJECTS / 3];
-    call_blocked(&waiter, wait_event, event);
-    thread = start_stepwise(steps, set_stepwise, event);
-    has_stopped = is_stopped();
-    CHECK_STATUS(threading_event_set(event), THREADING_OK);
-    CHECK_CALL(&waiter, THREADING_OK);
-    for (int i = 0; i < STEPWISE_OBJECTS; i++)
-        free_event(events[i]);
-    do {
-        semaphores[count] = threading_semaphore_new(THREADING_SEMAPHORE_MAX);
-    } while (!is_same_memory(semaphores[count++], event) && count < STEPWISE_OBJECTS);
-    finish_stepwise(thread);
-    for (int i = 0; i < count; i++) {
-        CHECK_STATUS(threading_semaphore_release(semaphores[i]), THREADING_ERR_OVERFLOW);
-        CHECK_STATUS(threading_semaphore_free(semaphores[i]), THREADING_OK);
-    }
-    return has_stopped;
+    return threading_event_set(event);
+}
+
+static threading_status free_for_waking_call(void *event)
+{
+    return threading_event_free(event);
+}
+
+static void *full_semaphore(void)
+{
+    return threading_semaphore_new(THREADING_SEMAPHORE_MAX);
+}
+
+static void check_and_free_full_semaphore(void *semaphore)
+{
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_ERR_OVERFLOW);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }
 
 static void freed_during_a_set(void)
 {
-    stop_after_each(free_during_a_set, 6);
+    check_freed_during_waking_call(&(struct waking_call){
+        event_for_waking_call, wait_event, set_for_waking_call, free_for_waking_call, full_semaphore,
+        check_and_free_full_semaphore});
 }
 #endif
 

@@ -799,7 +799,7 @@ static void object_is_replaced(void)
     unlocked_lock = threading_lock_new();
     stepped.patience = 0.01; /* many of the stops are while the call holds a mutex */
     for (replaced_now = replaced; replaced_now != replaced + TEST_COUNT(replaced); replaced_now++)
-        stop_after_each(replace_after, 13);
+        interrupt_after_each(replace_after, 13);
     CHECK_STATUS(threading_lock_free(shared_lock), THREADING_OK);
     CHECK_STATUS(threading_lock_free(unlocked_lock), THREADING_OK);
 }

@@ -409,54 +409,42 @@ static void each_unit_is_acquired_once(void)
 }
 
 #ifdef STEPWISE
-static void *release_stepwise(void *semaphore)
+static threading_lock *shared_lock;
+
+static void *semaphore_for_waking_call(void)
 {
-    threading_status status;
-    begin_stepwise();
-    status = threading_semaphore_release(semaphore);
-    end_stepwise();
-    CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
-    return NULL;
+    return threading_semaphore_new(0);
 }
 
-/* Stops a release that finds a waiter after this many instructions. Meanwhile, another release ends the wait, and the
- * memory of the freed semaphore is used for conditions. */
-static bool free_during_a_release(int steps)
+static threading_status release_for_waking_call(void *semaphore)
 {
-    static threading_semaphore *semaphores[STEPWISE_OBJECTS];
-    static threading_condition *conditions[STEPWISE_OBJECTS];
-    threading_lock *lock = threading_lock_new();
-    threading_semaphore *semaphore;
-    threading_thread *thread;
-    struct call waiter;
-    bool has_stopped;
-    int count = 0;
-    for (int i = 0; i < STEPWISE_OBJECTS; i++)
-        semaphores[i] = new_semaphore(0);
-    semaphore = semaphores[STEPWISE_OBJECTS / 3];
-    call_blocked(&waiter, acquire, semaphore);
-    thread = start_stepwise(steps, release_stepwise, semaphore);
-    has_stopped = is_stopped();
-    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
-    CHECK_CALL(&waiter, THREADING_OK);
-    for (int i = 0; i < STEPWISE_OBJECTS; i++)
-        free_semaphore(semaphores[i]);
-    do {
-        conditions[count] = threading_condition_new_with_lock(lock);
-    } while (!is_same_memory(conditions[count++], semaphore) && count < STEPWISE_OBJECTS);
-    finish_stepwise(thread);
-    for (int i = 0; i < count; i++) {
-        CHECK_STATUS(threading_condition_acquire(conditions[i]), THREADING_OK);
-        CHECK_STATUS(threading_condition_release(conditions[i]), THREADING_OK);
-        CHECK_STATUS(threading_condition_free(conditions[i]), THREADING_OK);
-    }
-    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
-    return has_stopped;
+    return threading_semaphore_release(semaphore);
+}
+
+static threading_status free_for_waking_call(void *semaphore)
+{
+    return threading_semaphore_free(semaphore);
+}
+
+static void *condition_with_shared_lock(void)
+{
+    return threading_condition_new_with_lock(shared_lock);
+}
+
+static void check_and_free_condition(void *condition)
+{
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
 }
 
 static void freed_during_a_release(void)
 {
-    stop_after_each(free_during_a_release, 12);
+    shared_lock = threading_lock_new();
+    check_freed_during_waking_call(&(struct waking_call){
+        semaphore_for_waking_call, acquire, release_for_waking_call, free_for_waking_call, condition_with_shared_lock,
+        check_and_free_condition});
+    CHECK_STATUS(threading_lock_free(shared_lock), THREADING_OK);
 }
 #endif
 
