@@ -37,7 +37,8 @@
 //! have been freed.
 //!
 //! A child of fork has none of the waiters: the first thread that locks the mutex there empties both queues. It also
-//! resets `arrived` and `action_owner`, unless the action has forked: then it continues in the child.
+//! resets `arrived` and `action_owner`, unless the action has forked: then it continues in the child. A thread that has
+//! forked in a signal handler during its wait arrives again there.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::c_void;
@@ -45,15 +46,17 @@ use core::ptr;
 
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
+use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::{Header, TAG};
 use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::own_waiter::OwnWaiter;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
-use crate::sync::waiter::{self, ABORTED, FREED, GRANTED, QUEUED, RETRY, Waiter};
+use crate::sync::waiter::{self, ABORTED, FORKED, FREED, GRANTED, QUEUED, RETRY, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::offsets::offsets;
@@ -181,6 +184,12 @@ unsafe impl Object for Barrier {
         });
     }
 
+    /// If the thread was about to park or parked, its waiter has become `FORKED`. It finds that when the word has another
+    /// value.
+    fn keep_blocking_call(&'static self, _tag: u64, _waiter: &OwnWaiter) {
+        self.round_number.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn finalize(&self) {
         note::free_of(self.header());
     }
@@ -240,9 +249,11 @@ impl Handle<Barrier> {
 
     /// Waits until all threads have arrived. Returns the arrival index. If the timeout expires, the barrier breaks.
     pub fn wait_timeout(self, timeout: Timeout) -> Result<usize> {
-        let (barrier, tag) = self.check()?;
+        let (_, tag) = self.check()?;
         let waiter = waiter::current()?;
-        let _pin = self.pin()?;
+        let call = BlockingCall::new(self);
+        let barrier = call.begin()?;
+        let mut deadline = None;
         loop {
             match barrier.arrive(tag, waiter)? {
                 Arrival::WaitForNextRound(round_number) => {
@@ -252,11 +263,14 @@ impl Handle<Barrier> {
                     return barrier.finish_round(tag, arrival_index, round_number);
                 }
                 Arrival::Wait(arrival_index, round_number) => {
-                    let outcome = barrier.wait_for_release(waiter, round_number, timeout.deadline());
+                    let deadline = *deadline.get_or_insert_with(|| timeout.deadline());
+                    let outcome = barrier.wait_for_release(waiter, round_number, deadline);
                     happens_after(barrier.annotation_address(round_number));
                     return match outcome {
                         GRANTED => Ok(arrival_index),
                         FREED => Err(Error::Handle),
+                        // This is a child that a signal handler has forked: this thread is the first to arrive.
+                        FORKED => continue,
                         _ => Err(Error::BrokenBarrier),
                     };
                 }
@@ -421,8 +435,7 @@ impl Barrier {
     }
 
     /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED`, `FREED`, or `FORKED` in a child that a
-    /// signal handler of this thread has forked, which counts as a broken barrier. A timeout breaks the
-    /// barrier, unless the action runs.
+    /// signal handler of this thread has forked. A timeout breaks the barrier, unless the action runs.
     fn wait_for_release(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
         let mut outcome = self.park(waiter, round_number, deadline);
         if outcome == QUEUED {

@@ -21,7 +21,7 @@
 //! | `SET` | not set | clear | acquire and release |
 //! | `LIVE`, n waiters | not `LIVE`, the rest unchanged | destroy, which then wakes all waiters. They began to wait while the last reference was released | acquire and release |
 //! | not set, n waiters of the parent | not set, no waiters | in a child of fork, the first thread that begins to wait | relaxed |
-//! | not set, n waiters of the parent | not set, 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait | relaxed |
+//! | not set, n waiters of the parent | not set, 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait (`sync::own_waiter`) | relaxed |
 //!
 //! A wait that ends, and an is_set that finds `SET`, read the word with acquire.
 //!
@@ -49,11 +49,14 @@
 use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::note;
 use crate::handle::note::Named;
+use crate::handle::waiter_count::CountsWaiters;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
+use crate::sync::own_waiter::OwnWaiter;
 use crate::sync::wait_note::ParkNote;
 use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
@@ -73,14 +76,6 @@ const WAITER: u64 = 1 << 32;
 const SPINNING: u64 = 1 << 63;
 /// The waiter count and `SPINNING`.
 const WAITERS: u64 = u64::MAX << 32;
-
-/// In a child of fork: the thread that forked goes on to wait for the object with this handle. If that is an event,
-/// counts the thread as its only waiter.
-pub(crate) fn keep_waiter_after_fork(object: usize) {
-    if let Ok((event, tag)) = Handle::<Event>::from_bits(object).slot() {
-        event.reset_waiters_after_fork(tag, WAITER);
-    }
-}
 
 /// A flag that threads wait for. Python: `threading.Event`.
 ///
@@ -133,8 +128,26 @@ unsafe impl Object for Event {
         }
     }
 
+    fn keep_blocking_call(&'static self, tag: u64, waiter: &OwnWaiter) {
+        self.keep_own_waiter(tag, waiter);
+    }
+
     fn finalize(&self) {
         note::free_of(self.header());
+    }
+}
+
+/// The key of a waiter is the tag and the sequence number with which it waits.
+impl CountsWaiters for Event {
+    const WAITER: u64 = WAITER;
+    const WAITERS: u64 = WAITERS;
+
+    fn waiter_epoch(&self) -> &WaiterEpoch {
+        &self.waiter_epoch
+    }
+
+    fn is_counted(word: u64, key: u64) -> bool {
+        word & (TAG | SEQ_MASK | SET) == key
     }
 }
 
@@ -262,13 +275,14 @@ impl Handle<Event> {
         if timeout.is_zero() {
             return Ok(false);
         }
-        let (event, tag) = self.slot()?;
+        let (_, tag) = self.slot()?;
         let deadline = timeout.deadline();
-        let _pin = self.pin()?;
-        event.reset_waiters_after_fork(tag, 0);
+        let call = BlockingCall::new(self);
+        let event = call.begin()?;
+        event.discard_parents_waiters(tag);
         let spin_deadline = event.adaptive_spin.try_start(deadline);
-        let registered = event.register_waiter(tag, spin_deadline.is_some());
-        let Ok(Some((seq, spins))) = registered else {
+        let registered = event.register_waiter(tag, call.waiter(), spin_deadline.is_some());
+        let Ok(Some((mut seq, spins))) = registered else {
             spin_deadline.inspect(|_| event.adaptive_spin.finish(true));
             return registered.map(|_| true);
         };
@@ -288,8 +302,15 @@ impl Handle<Event> {
                 event.adaptive_spin.record_waker_cpu(waker_cpu::of(event));
                 return note.end(event.wait_result(tag, seq));
             }
-            if !in_time && event.update_unless_ended(tag, seq, |word| word - WAITER) {
+            if !in_time && event.stop_waiting(tag, seq, call.waiter()) {
                 return note.end(Ok(false));
+            }
+            if !call.waiter().is_counted() {
+                // This is a child that a signal handler has forked.
+                match event.register_waiter(tag, call.waiter(), false) {
+                    Ok(Some((new_seq, _))) => seq = new_seq,
+                    registered => return note.end(registered.map(|_| true)),
+                }
             }
         }
     }
@@ -301,14 +322,6 @@ impl Handle<Event> {
 }
 
 impl Event {
-    /// In a child of fork, discards the parent's waiters, except those that `kept` counts.
-    fn reset_waiters_after_fork(&self, tag: u64, kept: u64) {
-        self.waiter_epoch.sync_after_fork(|| {
-            let discard = |word| (word & WAITERS != 0).then_some(word & !WAITERS | kept);
-            let _ = self.update(tag, discard, Ordering::Relaxed);
-        });
-    }
-
     /// Whether a wait that began at this sequence number has ended, by a set or because the event was destroyed.
     #[inline]
     fn wait_has_ended(&self, tag: u64, seq: u64) -> bool {
@@ -333,9 +346,31 @@ impl Event {
         false
     }
 
+    /// Ends the count of the calling thread as a waiter. Returns false if the wait that began at this sequence number
+    /// has ended, or if this is a child of fork that does not count the thread.
+    fn stop_waiting(&self, tag: u64, seq: u64, waiter: &OwnWaiter) -> bool {
+        let mut word = self.word().load(Ordering::Acquire);
+        while word & (TAG | SEQ_MASK) == tag | seq && waiter.is_counted() {
+            if waiter.leave(|| self.change_count(word, word - WAITER)) {
+                return true;
+            }
+            word = self.word().load(Ordering::Acquire);
+        }
+        false
+    }
+
+    fn change_count(&self, word: u64, new: u64) -> bool {
+        self.word().compare_exchange_weak(word, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// Counts the calling thread as a waiter. Returns the sequence number, and whether the thread is to spin before it
     /// parks: if it wants to and is the only waiter. `None` if the flag is set.
-    fn register_waiter(&self, tag: u64, wants_to_spin: bool) -> Result<Option<(u64, bool)>> {
+    fn register_waiter(
+        &self,
+        tag: u64,
+        waiter: &OwnWaiter,
+        wants_to_spin: bool,
+    ) -> Result<Option<(u64, bool)>> {
         let mut word = self.word().load(Ordering::Acquire);
         loop {
             if word & TAG != tag {
@@ -344,12 +379,14 @@ impl Event {
             if word & SET != 0 {
                 return Ok(None);
             }
-            let spins = wants_to_spin && word & WAITERS == 0;
+            let seq = word & SEQ_MASK;
+            let is_first = word & WAITERS == 0;
+            let spins = wants_to_spin && is_first;
             let new = word + WAITER + if spins { SPINNING } else { 0 };
-            match self.word().compare_exchange_weak(word, new, Ordering::Relaxed, Ordering::Acquire) {
-                Ok(_) => return Ok(Some((word & SEQ_MASK, spins))),
-                Err(now) => word = now,
+            if waiter.enter(tag | seq, is_first, || self.change_count(word, new)) {
+                return Ok(Some((seq, spins)));
             }
+            word = self.word().load(Ordering::Acquire);
         }
     }
 }

@@ -23,7 +23,7 @@
 //! | value v | value v + k | release, which then wakes at most k waiters | release |
 //! | `LIVE` | not `LIVE`; with `FREED_WITH_WAITERS` and all waiters woken if there are more waiters than permits | destroy | acquire and release |
 //! | n waiters of the parent | no waiters | in a child of fork, the first thread that begins to wait | relaxed |
-//! | n waiters of the parent | 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait | relaxed |
+//! | n waiters of the parent | 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait (`sync::own_waiter`) | relaxed |
 //!
 //! Of the acquires, only those of the first and the fourth row are needed. The others share their code (`cas_acquire`):
 //! the stronger ordering costs nothing where a thread is about to block.
@@ -51,12 +51,15 @@
 use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::note;
 use crate::handle::note::Named;
+use crate::handle::waiter_count::CountsWaiters;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::batching::Batching;
+use crate::sync::own_waiter::OwnWaiter;
 use crate::sync::wait_note::ParkNote;
 use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
@@ -85,14 +88,6 @@ pub(crate) const PERMIT: u64 = 1 << 32;
 )]
 pub(crate) const VALUE_BITS: u32 = FREED_WITH_WAITERS.trailing_zeros() - PERMIT.trailing_zeros();
 const FREED_WITH_WAITERS: u64 = 1 << 63;
-
-/// In a child of fork: the thread that forked goes on to wait for the object with this handle. If that is a semaphore,
-/// counts the thread as its only waiter.
-pub(crate) fn keep_waiter_after_fork(object: usize) {
-    if let Ok((semaphore, _)) = Handle::<Semaphore>::from_bits(object).slot() {
-        semaphore.reset_waiters_after_fork(WAITER);
-    }
-}
 
 /// A counter of permits. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
 ///
@@ -152,8 +147,26 @@ unsafe impl Object for Semaphore {
         }
     }
 
+    fn keep_blocking_call(&'static self, tag: u64, waiter: &OwnWaiter) {
+        self.keep_own_waiter(tag, waiter);
+    }
+
     fn finalize(&self) {
         note::free_of(self.header());
+    }
+}
+
+/// The key of a waiter is the tag. Only the waiter itself ends its count.
+impl CountsWaiters for Semaphore {
+    const WAITER: u64 = WAITER;
+    const WAITERS: u64 = WAITERS | SPINNING;
+
+    fn waiter_epoch(&self) -> &WaiterEpoch {
+        &self.waiter_epoch
+    }
+
+    fn is_counted(_word: u64, _key: u64) -> bool {
+        true
     }
 }
 
@@ -237,16 +250,18 @@ impl Handle<Semaphore> {
             return Ok(acquired);
         }
         let deadline = timeout.deadline();
-        let _pin = self.pin()?;
-        semaphore.reset_waiters_after_fork(0);
+        let call = BlockingCall::new(self);
+        call.begin()?;
+        let waiter = call.waiter();
+        semaphore.discard_parents_waiters(tag);
         let spin_deadline = semaphore.adaptive_spin.try_start(deadline);
-        let registered = semaphore.register_waiter(tag, spin_deadline.is_some());
+        let registered = semaphore.register_waiter(tag, waiter, spin_deadline.is_some());
         let Ok(Some(spins)) = registered else {
             spin_deadline.inspect(|_| semaphore.adaptive_spin.finish(true));
             return registered.map(|_| true);
         };
         if let Some(until) = spin_deadline {
-            let acquired = spins && (semaphore.spin(until) || !semaphore.stop_spinning());
+            let acquired = spins && (semaphore.spin(waiter, until) || !semaphore.stop_spinning(waiter));
             semaphore.adaptive_spin.finish(acquired || !spins);
             if acquired {
                 return Ok(true);
@@ -254,13 +269,20 @@ impl Handle<Semaphore> {
         }
         let note = ParkNote::new(self.bits(), deadline);
         loop {
+            if !waiter.is_counted() {
+                // This is a child that a signal handler has forked.
+                match semaphore.register_waiter(tag, waiter, false) {
+                    Ok(Some(_)) => {}
+                    registered => return note.end(registered.map(|_| true)),
+                }
+            }
             let in_time = futex::wait_inline(semaphore.word().upper(), 0, deadline);
             let word = semaphore.word().load(Ordering::Relaxed);
             if word & GENERATION != tag & GENERATION {
                 return note.end(Err(Error::Internal));
             }
             if value(word) > 0 {
-                if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
+                if waiter.leave(|| semaphore.cas_acquire(word, word - PERMIT - WAITER)) {
                     semaphore.adaptive_spin.record_waker_cpu(waker_cpu::of(semaphore));
                     return note.end(Ok(true));
                 }
@@ -268,7 +290,7 @@ impl Handle<Semaphore> {
                 // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
                 // permit.
                 return note.end(Err(Error::Handle));
-            } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
+            } else if !in_time && waiter.leave(|| semaphore.cas_acquire(word, word - WAITER)) {
                 return note.end(Ok(false));
             }
         }
@@ -372,9 +394,11 @@ impl Semaphore {
         }
     }
 
-    /// Spins until there is a permit, and takes it. Returns false if there is none until the deadline.
-    fn spin(&self, until: Deadline) -> bool {
+    /// Spins until there is a permit, and takes it. Returns false if there is none until the deadline, or if this is a
+    /// child of fork that does not count the thread any more.
+    fn spin(&self, waiter: &OwnWaiter, until: Deadline) -> bool {
         let is_batching = self.batching.plan();
+        let mut acquired = false;
         spin_until(until, || {
             if is_batching && value(self.word().load(Ordering::Relaxed)) > 0 {
                 self.batching.wait_for_more(|| {
@@ -383,32 +407,36 @@ impl Semaphore {
                     if waiters(word) == 1 { value(word) } else { 0 }
                 });
             }
-            self.try_decrement_as_spinner()
-        })
+            acquired = self.try_decrement_as_spinner(waiter);
+            acquired || !waiter.is_counted()
+        });
+        acquired
     }
 
     /// Takes a permit for the waiter that spins, if there is one.
-    fn try_decrement_as_spinner(&self) -> bool {
+    fn try_decrement_as_spinner(&self, waiter: &OwnWaiter) -> bool {
         let word = self.word().load(Ordering::Relaxed);
-        value(word) > 0 && self.cas_acquire(word, word - PERMIT - WAITER - SPINNING)
+        // In a child that a signal handler has forked, the word is without `SPINNING`.
+        value(word) > 0 && waiter.leave(|| self.cas_acquire(word, (word - PERMIT - WAITER) & !SPINNING))
     }
 
     /// Clears `SPINNING` before the waiter parks. Returns false if it has taken a permit instead.
-    fn stop_spinning(&self) -> bool {
-        loop {
+    fn stop_spinning(&self, waiter: &OwnWaiter) -> bool {
+        while waiter.is_counted() {
             let word = self.word().load(Ordering::Relaxed);
-            if self.try_decrement_as_spinner() {
+            if self.try_decrement_as_spinner(waiter) {
                 return false;
             }
-            if value(word) == 0 && self.cas_acquire(word, word - SPINNING) {
-                return true;
+            if value(word) == 0 && self.cas_acquire(word, word & !SPINNING) {
+                break;
             }
         }
+        true
     }
 
     /// Counts the calling thread as a waiter. Returns whether it is to spin before it parks: if it wants to and is the
     /// only waiter. `None` if it has taken a permit instead.
-    fn register_waiter(&self, tag: u64, wants_to_spin: bool) -> Result<Option<bool>> {
+    fn register_waiter(&self, tag: u64, waiter: &OwnWaiter, wants_to_spin: bool) -> Result<Option<bool>> {
         loop {
             let word = self.word().load(Ordering::Relaxed);
             if word & TAG != tag {
@@ -423,25 +451,13 @@ impl Semaphore {
             if word & WAITERS == WAITERS {
                 return Err(Error::WaiterOverflow);
             }
-            let spins = wants_to_spin && word & WAITERS == 0;
-            if self.cas_acquire(word, word + WAITER + if spins { SPINNING } else { 0 }) {
+            let is_first = word & WAITERS == 0;
+            let spins = wants_to_spin && is_first;
+            let new = word + WAITER + if spins { SPINNING } else { 0 };
+            if waiter.enter(tag, is_first, || self.cas_acquire(word, new)) {
                 return Ok(Some(spins));
             }
         }
-    }
-
-    /// In a child of fork, discards the parent's waiters, except those that `kept` counts.
-    fn reset_waiters_after_fork(&self, kept: u64) {
-        self.waiter_epoch.sync_after_fork(|| {
-            let mut word = self.word().load(Ordering::Relaxed);
-            while waiters(word) != 0 {
-                let reset = word & !(WAITERS | SPINNING) | kept;
-                match self.word().compare_exchange_weak(word, reset, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => break,
-                    Err(now) => word = now,
-                }
-            }
-        });
     }
 }
 

@@ -46,7 +46,7 @@
 //! |---|---|
 //! | 0 to 25 | the number of threads of this process that are in a blocking call |
 //! | 26 to 31 | the generation of the object whose handle they use |
-//! | 32 to 61 | the fork epoch of these threads. The count of another epoch is that of the parent's threads, and is ignored |
+//! | 32 to 61 | the fork epoch of these threads. The count of another epoch is that of the parent's threads, and is ignored; a thread that has forked in its call counts its pin again (`handle::blocking_call`) |
 //! | 63 `DEAD` | the object has been destroyed; the thread that removes the last pin recycles the slot |
 //!
 //! After `init`, all changes but one are compare-and-swap with acquire and release, so that what a thread did with the

@@ -34,6 +34,8 @@
 //!
 //! - [`header`] is the beginning of each slot: the state word, the references, the pins;
 //! - [`slot_cache`] keeps a free slot of each kind for each thread;
+//! - [`blocking_call`] is a call that goes on in a child of fork, and [`waiter_count`] has what is common to objects whose
+//!   word counts their waiters;
 //! - [`arena`] allocates the slots of one kind. They are in blocks, each of which begins with a [`block_header`], and is
 //!   found by the [`block_table`];
 //! - [`blocks`] allocates memory to the arenas.
@@ -43,12 +45,14 @@
 pub(crate) mod arena;
 pub(crate) mod block_header;
 pub(crate) mod block_table;
+pub(crate) mod blocking_call;
 pub(crate) mod blocks;
 pub(crate) mod header;
 mod kind;
 pub(crate) mod layout;
 pub(crate) mod note;
 pub(crate) mod slot_cache;
+pub(crate) mod waiter_count;
 
 use crate::sys::atomic::{Ordering, fence, fence_after_rmw};
 use crate::sys::prefetch::prefetch_for_write;
@@ -56,6 +60,7 @@ use core::marker::PhantomData;
 
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::{fork_epoch, is_child};
+use crate::sync::own_waiter::OwnWaiter;
 use crate::sys::annotate::{happens_after, happens_before};
 use arena::Arena;
 use header::{Header, INTERNAL_REF, LIVE, TAG, USER_REF};
@@ -108,6 +113,12 @@ pub(crate) unsafe trait Object: Sized + Sync + 'static {
     /// here.
     fn on_stale_handle(&self, tag: u64) {
         let _ = tag;
+    }
+
+    /// In a child of fork that the calling thread has forked during its blocking call on the object: prepares the object
+    /// for the call, which goes on. The slot is pinned.
+    fn keep_blocking_call(&'static self, tag: u64, waiter: &OwnWaiter) {
+        let _ = (tag, waiter);
     }
 
     /// In a child of fork, before a user's reference is released: if the object holds a reference to itself for a

@@ -29,7 +29,8 @@ use crate::time::{Deadline, Timeout};
 const NOTIFIED_SPINS: u32 = if cfg!(model) { 1 } else { 32 };
 
 impl RawLock {
-    /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot.
+    /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot until
+    /// this call has returned.
     #[inline(always)]
     pub(super) fn acquire_slow<P>(
         &self,
@@ -56,14 +57,14 @@ impl RawLock {
                 if word & OWNER_MASK != HANDOFF_PENDING {
                     return Ok(false);
                 }
-                let _pin = pin()?;
+                pin()?;
                 return Ok(self.try_acquire_expired_offer(tag, owner_tag));
             } else if word & HAS_WAITERS != 0 || !spin.spin() {
                 break;
             }
         }
         let waiter = waiter::current()?;
-        let _pin = pin()?;
+        pin()?;
         let deadline = timeout.deadline();
         self.acquire_queued(owner_tag, waiter, deadline, false, self.note(waiter, deadline))
     }

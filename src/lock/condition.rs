@@ -48,10 +48,11 @@
 use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
+use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::{Header, TAG};
 use crate::handle::note;
 use crate::handle::note::Named;
-use crate::handle::{Handle, Object, ObjectKind, Pin};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
@@ -169,18 +170,19 @@ macro_rules! with_lock {
     };
 }
 
-/// The pinned slot of a condition's lock.
-enum PinnedLock {
-    Lock(Pin<Lock>),
-    RLock(Pin<RLock>),
+/// A blocking call on a condition's lock.
+enum LockCall {
+    Lock(BlockingCall<Lock>),
+    RLock(BlockingCall<RLock>),
 }
 
-impl PinnedLock {
-    fn raw(&self) -> &RawLock {
-        match self {
-            PinnedLock::Lock(pin) => pin.raw(),
-            PinnedLock::RLock(pin) => pin.raw(),
-        }
+impl LockCall {
+    /// Pins the slot of the lock.
+    fn begin(&self) -> Result<&'static RawLock> {
+        Ok(match self {
+            LockCall::Lock(call) => call.begin()?.raw(),
+            LockCall::RLock(call) => call.begin()?.raw(),
+        })
     }
 }
 
@@ -200,11 +202,11 @@ impl AssociatedLock {
         with_lock!(self, lock => lock.owner_tag_if_held())
     }
 
-    fn pin(self) -> Result<PinnedLock> {
-        Ok(match self {
-            AssociatedLock::Lock(lock) => PinnedLock::Lock(lock.pin()?),
-            AssociatedLock::RLock(rlock) => PinnedLock::RLock(rlock.pin()?),
-        })
+    fn blocking_call(self) -> LockCall {
+        match self {
+            AssociatedLock::Lock(lock) => LockCall::Lock(BlockingCall::new(lock)),
+            AssociatedLock::RLock(rlock) => LockCall::RLock(BlockingCall::new(rlock)),
+        }
     }
 
     /// Releases the lock whatever its recursion count. Returns the recursion count less one.
@@ -379,8 +381,8 @@ impl Handle<Condition> {
         if count > 0 && !queue.is_empty() {
             happens_before(condition);
             condition.has_notified.store(true, Ordering::Relaxed);
-            let pin = lock.pin()?;
-            let raw = pin.raw();
+            let call = lock.blocking_call();
+            let raw = call.begin()?;
             let only = if raw.word().has_waiters() { None } else { queue.pop_only() };
             if only.is_some_and(|waiter| waiter.notify_running(&raw.adaptive_spin)) {
                 // `HAS_WAITERS` stays set.
@@ -414,15 +416,16 @@ impl Condition {
         // The lock may be that of a newer condition in the slot. If the calling thread holds that, the pin fails below.
         let owner_tag = handle.or_handle_error(lock.owner_tag_if_held())?;
         let waiter = waiter::current()?;
-        let pin = lock.pin()?;
+        let call = lock.blocking_call();
+        let raw = call.begin()?;
         self.enqueue(handle, tag, owner_tag, waiter)?;
         // Decided before the release, after which the notifying thread needs the cache line.
-        let planned_spin = waiter.plan_spin(&pin.raw().adaptive_spin);
+        let planned_spin = waiter.plan_spin(&raw.adaptive_spin);
         let extra_count = match lock.release_save() {
             Ok(extra_count) => extra_count,
             // Another thread has released the Lock since the check.
             Err(_) if handle.pin().is_ok_and(|condition| condition.dequeue_unless_notified(tag, waiter)) => {
-                planned_spin.inspect(|_| pin.raw().adaptive_spin.finish(true));
+                planned_spin.inspect(|_| raw.adaptive_spin.finish(true));
                 return Err(Error::NotOwner);
             }
             // It has been notified or aborted since.
@@ -430,14 +433,13 @@ impl Condition {
         };
         let (bits, lock_bits) = (handle.bits(), with_lock!(lock, lock => lock.bits()));
         let mut note = QueueNote::of_condition(waiter, bits, lock_bits, deadline);
-        let mut state =
-            waiter.wait_with_planned_spin(planned_spin, &mut note, &pin.raw().adaptive_spin, deadline);
+        let mut state = waiter.wait_with_planned_spin(planned_spin, &mut note, &raw.adaptive_spin, deadline);
         let (mut timed_out, mut was_aborted) = (false, false);
         loop {
             if state == QUEUED {
                 match handle.pin() {
                     Ok(condition) => timed_out = condition.dequeue_unless_notified(tag, waiter),
-                    Err(_) => state = waiter.wait(&mut note, &pin.raw().adaptive_spin, Deadline::NEVER),
+                    Err(_) => state = waiter.wait(&mut note, &raw.adaptive_spin, Deadline::NEVER),
                 }
             }
             if timed_out || waiter.notified.load(Ordering::Relaxed) {
@@ -448,24 +450,24 @@ impl Condition {
             if was_aborted {
                 break;
             }
-            state = waiter.wait(&mut note, &pin.raw().adaptive_spin, deadline);
+            state = waiter.wait(&mut note, &raw.adaptive_spin, deadline);
         }
         let notified = !timed_out && !was_aborted;
         if notified && waiter.state() == NOTIFIED {
             drop(note);
             let note = QueueNote::of_condition(waiter, bits, lock_bits, Deadline::NEVER);
-            pin.raw().reacquire_notified(owner_tag, waiter, note);
+            raw.reacquire_notified(owner_tag, waiter, note);
             // Threads that alternate use the condition again soon. This one may have been freed.
             prefetch_for_write(self);
         } else if notified {
             note.wait_for_lock(lock_bits);
-            pin.raw().reacquire_requeued(owner_tag, waiter, &mut note, state);
+            raw.reacquire_requeued(owner_tag, waiter, &mut note, state);
         } else {
             if timed_out {
                 note.set_timed_out();
             }
             drop(note);
-            pin.raw().reacquire(owner_tag, waiter);
+            raw.reacquire(owner_tag, waiter);
         }
         with_lock!(lock, lock => lock.annotate_reacquire());
         if notified {

@@ -2,6 +2,7 @@
 //! slot pinned, and the annotations for race detectors.
 
 use crate::error::Result;
+use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Object, ObjectKind, note};
 use crate::lock::raw::RawLock;
@@ -110,7 +111,8 @@ impl<T: Lockable> Handle<T> {
     #[cold]
     pub(crate) fn acquire_raw_slow(self, owner_tag: u64, timeout: Timeout) -> Result<bool> {
         let (lock, tag) = self.slot()?;
-        lock.raw().acquire_slow(tag, owner_tag, timeout, || self.pin())
+        let call = BlockingCall::new(self);
+        lock.raw().acquire_slow(tag, owner_tag, timeout, || call.begin())
     }
 
     /// Releases the lock after the fast path has failed. [`Error::NotAcquired`](crate::Error::NotAcquired) if

@@ -2,7 +2,8 @@
 //! with one thread and reset lists.
 //!
 //! The mutexes of user objects are not held. They protect wait queues, which belong to the parent and which the child
-//! discards (`sync::fork_epoch`).
+//! discards (`sync::fork_epoch`). A signal handler or a hang hook may fork during a wait, which goes on in the child
+//! (`sync::fork_list`): a thread in a queue enters it again, since its record is `FORKED` (`sync::waiter`).
 //!
 //! # Other fork handlers
 //!
@@ -31,19 +32,17 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::dump;
 use crate::dump::hang;
-use crate::event;
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
-use crate::semaphore;
-use crate::sync::{atexit, fork_epoch, mutex, wait_note, waiter};
+use crate::sync::{atexit, fork_epoch, fork_list, mutex, waiter};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks;
 use crate::sys::tls;
-use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_cache};
+use crate::thread::{excepthook, fork_child, ident, names, registry, stack_cache};
 
 /// The process that last ran `prepare`, or the work of `child`. If a thread is in a fork and this is not its process,
 /// it is in a child in which the work of `child` is not done yet. Not an atomic of the model checkers, because models
@@ -195,15 +194,6 @@ fn unlock_all() {
     }
 }
 
-/// In the child: a signal handler has forked while its thread waited. The thread goes on to wait when the handler returns.
-fn keep_interrupted_wait() {
-    // A waiter of a lock or a condition enters the queue again: see `sync::waiter`.
-    if let Some(object) = wait_note::interrupted_wait() {
-        event::keep_waiter_after_fork(object);
-        semaphore::keep_waiter_after_fork(object);
-    }
-}
-
 /// The work of `child`. Returns the fork for which the thread held the global mutexes, if that is an outer fork,
 /// whose `parent` or `child` is still to come in this process: the argument for `end_call_in_fork`.
 fn after_fork_in_child() -> u8 {
@@ -234,8 +224,7 @@ fn after_fork_in_child() -> u8 {
     catch_panic(process_exit::after_fork_in_child);
     catch_panic(tables::after_fork_in_child);
     catch_panic(fork_child::after_fork_in_child);
-    catch_panic(keep_interrupted_wait);
-    catch_panic(join::finish_joins_after_fork);
+    catch_panic(fork_list::after_fork_in_child);
     catch_panic(stack_cache::after_fork_in_child);
     // The child's main thread may call pthread_exit().
     let _ = catch_panic(libc_hooks::register_exit_hook);

@@ -1,6 +1,7 @@
 //! The library's own synchronization, below all objects.
 //!
 //! - [`fork_epoch`] counts the forks that led to this process;
+//! - [`fork_list`] has what a thread goes on with in a child that it forks in a signal handler or a callback;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin; [`batching`] decides whether a spinning waiter lets more accumulate before it takes something;
@@ -12,7 +13,8 @@
 //! - [`waker_cpu`] is the CPU of the thread that last woke a waiter without such a record;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
-//! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
+//! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process, and [`own_waiter`] knows whether
+//!   it includes the calling thread;
 //! - [`atexit`] registers the atexit handler;
 //! - [`lock_annotations`] describes lock operations to ThreadSanitizer.
 
@@ -21,10 +23,12 @@ pub(crate) mod atexit;
 pub(crate) mod batching;
 pub(crate) mod biased_mutex;
 pub(crate) mod fork_epoch;
+pub(crate) mod fork_list;
 pub(crate) mod hang_watch;
 pub(crate) mod list;
 pub(crate) mod lock_annotations;
 pub(crate) mod mutex;
+pub(crate) mod own_waiter;
 pub(crate) mod padded;
 mod park;
 pub(crate) mod spin_wait;

@@ -318,11 +318,6 @@ impl Drop for QueueNote {
     }
 }
 
-/// Returns the handle of the object for which the calling thread was parked when a signal handler interrupted it.
-pub(crate) fn interrupted_wait() -> Option<usize> {
-    Waiter::mine_if_allocated()?.read_wait().map(|wait| wait.object)
-}
-
 impl Waiter {
     /// Returns what the thread of this record waits for, if it is parked.
     #[inline]

@@ -22,7 +22,7 @@
 //! | `ABORTED` | removed from the queue: the wait has failed | |
 //! | `FREED` | barriers: removed from the queue, since the barrier was freed | |
 //! | `NOTIFIED` | conditions: removed from the queue by a notify, which has found that the waiter runs. It acquires the lock without having been moved to the lock's queue | |
-//! | `FORKED` | in no queue: a signal handler has forked during the wait, and this is the child. The waiter of a lock or a condition enters the queue again; the wait for a barrier fails as for a broken one | |
+//! | `FORKED` | in no queue: a signal handler or a hang hook has forked during the wait, and this is the child. The waiter of a lock or a condition enters the queue again, that of a barrier arrives again | |
 //!
 //! In a child of fork, the record of its only thread changes from `QUEUED`, `SPINNING`, `PARKED`, `RETRY` or `OFFERED` to
 //! `FORKED`, relaxed: the child empties the queue when it first uses it.
@@ -43,6 +43,8 @@ use core::{mem, ptr};
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
+use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::fork_list::ForkEntry;
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::padded::Padded;
@@ -193,9 +195,16 @@ impl Waiter {
     /// Runs a function of the program during a wait of the calling thread. The function may wait, too: with another
     /// record, since the thread's own may be in a queue.
     pub(crate) fn with_other_record<R>(f: impl FnOnce() -> R) -> R {
-        let mine = tls::with(|block| block.waiter.take());
+        let epoch = fork_epoch();
+        let mine = tls::with(|block| block.waiter.get());
+        let entry = ForkEntry::new(Waiter::keep_after_fork);
+        entry.add(mine);
+        tls::with(|block| block.waiter.set(0));
         let result = f();
-        Waiter::release_current();
+        // In a child that `f` has forked, the other record is not in a chunk of this process: no other thread gets it.
+        if fork_epoch() == epoch {
+            Waiter::release_current();
+        }
         tls::with(|block| block.waiter.set(mine));
         result
     }
@@ -291,11 +300,16 @@ impl Waiter {
         }
     }
 
-    /// In a child of fork, for the record of its only thread, which may have forked in a signal handler during a wait.
-    fn leave_parents_queue(&self) {
-        if matches!(self.state.load(Ordering::Relaxed), QUEUED | SPINNING | PARKED | RETRY | OFFERED) {
-            self.state.store(FORKED, Ordering::Relaxed);
+    /// In a child of fork, for the record of its only thread, which may have forked during a wait. 0 if it has none. In a
+    /// function that `with_other_record` runs, called for that record first, and then for the one of the wait.
+    fn keep_after_fork(record: usize) {
+        // SAFETY: NULL, or a record, which is never freed.
+        let Some(record) = (unsafe { (record as *const Waiter).as_ref() }) else { return };
+        record.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
+        if matches!(record.state.load(Ordering::Relaxed), QUEUED | SPINNING | PARKED | RETRY | OFFERED) {
+            record.state.store(FORKED, Ordering::Relaxed);
         }
+        INHERITED.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
     }
 
     /// Marks a condition's waiter as notified, under the mutex of the queue.
@@ -361,18 +375,15 @@ impl WaiterPool {
 /// which serves no thread. Written under the mutex of the pool with release, read without it with acquire.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
-/// In a child of fork: the record of the thread that forked, which is in a chunk of the parent.
+/// In a child of fork: the record of the thread that forked, which is in a chunk of the parent. If it has forked in a
+/// function that `with_other_record` runs, that of its wait.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 
 /// In a child of fork: the records of the parent's threads, and the free ones, are no longer used.
 pub(crate) fn after_fork_in_child() {
-    let mine = Waiter::mine_if_allocated();
-    if let Some(mine) = mine {
-        mine.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
-        mine.leave_parents_queue();
-    }
-    INHERITED.store(mine.map_or(ptr::null_mut(), |mine| ptr::from_ref(mine).cast_mut()), Ordering::Relaxed);
+    INHERITED.store(ptr::null_mut(), Ordering::Relaxed);
+    Waiter::keep_after_fork(tls::with(|block| block.waiter.get()));
     CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);
 }
 

@@ -5,13 +5,13 @@ use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::error::{Error, Result};
+use crate::handle::blocking_call::BlockingCall;
 use crate::sync::hang_watch::HangWatch;
 use crate::sync::wait_note::with_note;
 use crate::sys::annotate;
 use crate::sys::futex;
 use crate::sys::pthread;
 use crate::sys::pthread::JoinOutcome;
-use crate::sys::tls;
 use crate::thread::object::{
     AWAITING_POLL, DONE, EXITING, HAS_JOINER, HAS_RESULT, HAS_STATE_WAITERS, NOT_STARTED, POLLING, RUNNING,
     SEVERAL_JOINERS, STARTING, TERMINATED, TIMER, Thread, known_current,
@@ -55,14 +55,14 @@ impl Thread {
         if self.state() == DONE {
             return Ok(self.is_done());
         }
+        let call = BlockingCall::new(self.handle());
+        call.begin()?;
         with_note(self.handle().bits(), deadline, || {
-            ActiveJoin::track(self, || {
-                if self.has_os_thread() {
-                    self.join_os_thread(deadline)
-                } else {
-                    Ok(self.join_main_or_timer(deadline))
-                }
-            })
+            if self.has_os_thread() {
+                self.join_os_thread(deadline)
+            } else {
+                Ok(self.join_main_or_timer(deadline))
+            }
         })
     }
 
@@ -248,36 +248,6 @@ impl Thread {
         let joined = unsafe { self.stack() }.join_target.load(Ordering::SeqCst);
         // Read again: the record may serve another thread by now.
         ptr::eq(joined.cast(), other) && self.state() == RUNNING
-    }
-}
-
-/// A join that the calling thread is in: an entry of a list on its stack, by which a child of fork finds the joins that
-/// it must end.
-struct ActiveJoin {
-    thread: &'static Thread,
-    outer: usize,
-}
-
-impl ActiveJoin {
-    /// Runs the wait. No unwinding passes through this frame.
-    fn track<R>(thread: &'static Thread, wait: impl FnOnce() -> R) -> R {
-        let outer = tls::with(|block| block.active_joins.get());
-        let joining = ActiveJoin { thread, outer };
-        tls::with(|block| block.active_joins.set(ptr::from_ref(&joining) as usize));
-        let result = wait();
-        tls::with(|block| block.active_joins.set(outer));
-        result
-    }
-}
-
-/// In a child of fork: a signal handler may have forked while the calling thread was in a join. Threads that exist only
-/// in the parent become `DONE`, so that these joins return.
-pub(crate) fn finish_joins_after_fork() {
-    let mut at = tls::with(|block| block.active_joins.get()) as *const ActiveJoin;
-    // SAFETY: the entries lie on the stack of this thread, in frames that have not returned.
-    while let Some(joining) = unsafe { at.as_ref() } {
-        joining.thread.finish_if_only_in_parent();
-        at = joining.outer as *const ActiveJoin;
     }
 }
 

@@ -5,6 +5,7 @@ use crate::sys::atomic::Ordering;
 
 use crate::handle::header::Header;
 use crate::handle::{Handle, Object, ObjectKind};
+use crate::sync::own_waiter::OwnWaiter;
 use crate::thread::object::{MAIN, NOT_STARTED, RUNNING, STATE_MASK, TIMER, Thread};
 use crate::timer::object as timer_object;
 
@@ -14,6 +15,11 @@ unsafe impl Object for Thread {
 
     fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// So that a join of a thread that exists only in the parent returns.
+    fn keep_blocking_call(&'static self, _tag: u64, _waiter: &OwnWaiter) {
+        self.finish_if_only_in_parent();
     }
 
     fn unref_after_fork(handle: Handle<Self>) {

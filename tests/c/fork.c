@@ -611,10 +611,9 @@ static void children_of_a_child(void)
     objects_free(&objects);
 }
 
-/* ------------------------------------------------------------------------ forks in callbacks and handlers */
+/* ------------------------------------------------------------------------------------- forks in callbacks */
 
 static pid_t forked = -1;
-static atomic_int has_forked;
 
 static void *sleep_50_ms(void *arg)
 {
@@ -643,218 +642,6 @@ static void check_fork_in_an_exit_callback(void *arg)
 static void fork_in_an_exit_callback(void)
 {
     run_in_child_with(check_fork_in_an_exit_callback, NULL);
-}
-
-static void fork_in_handler(int signal)
-{
-    (void)signal;
-    forked = fork();
-    atomic_store(&has_forked, 1);
-}
-
-struct joiner {
-    pthread_t thread;
-    test_blocker blocker;
-};
-
-static void *interrupt(void *arg)
-{
-    struct joiner *joiner = arg;
-    wait_until_blocked(&joiner->blocker);
-    CHECK_INT(pthread_kill(joiner->thread, SIGUSR1), 0);
-    return NULL;
-}
-
-/* A signal handler forks while its thread joins another thread, which the child does not have. */
-static void fork_in_a_join_of(threading_thread *joined)
-{
-    struct joiner joiner = {.thread = pthread_self()};
-    struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
-    pthread_t other;
-    forked = -1;
-    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
-    CHECK_INT(pthread_create(&other, NULL, interrupt, &joiner), 0);
-    about_to_block(&joiner.blocker);
-    CHECK_STATUS(threading_thread_join(joined), THREADING_OK);
-    if (forked == 0)
-        _exit(7);
-    CHECK_INT(pthread_join(other, NULL), 0);
-    CHECK_INT(child_status(forked), 7);
-}
-
-/* The join must not return before the signal: the child would then join a thread that it does not have. */
-static void *wait_for_fork(void *arg)
-{
-    wait_until(is_nonzero, &has_forked);
-    return arg;
-}
-
-static void fork_in_a_join(void)
-{
-    threading_thread *thread = spawn(wait_for_fork, NULL);
-    threading_timer *timer;
-    fork_in_a_join_of(thread);
-    atomic_store(&has_forked, 0);
-    timer = timer_start(0.3, wait_for_fork, NULL);
-    fork_in_a_join_of(threading_timer_thread(timer));
-    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-}
-
-/* What the child does in its fork handler, before the handler of the signal returns to the interrupted wait. */
-static threading_lock *reinitialized, *released;
-static threading_condition *notified;
-static threading_event *set_later;
-static threading_semaphore *released_later;
-
-static void *notify(void *condition)
-{
-    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
-    /* Until the waiter has entered the queue, a notify goes to no thread. */
-    for (int i = 0; i < 20; i++) {
-        CHECK_STATUS(threading_condition_notify(condition, 1), THREADING_OK);
-        CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
-        sleep_for(0.05);
-        CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
-    }
-    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
-    return NULL;
-}
-
-/* Waits for the same object, too, but not for so long, and then ends the wait of the thread that forked. */
-static void *time_out_first(void *arg)
-{
-    const double soon = 0.05;
-    if (set_later != NULL) {
-        CHECK_STATUS(threading_event_wait_timeout(set_later, soon), THREADING_TIMED_OUT);
-        CHECK_STATUS(threading_event_set(set_later), THREADING_OK);
-    } else {
-        CHECK_STATUS(threading_semaphore_acquire_timeout(released_later, soon), THREADING_TIMED_OUT);
-        CHECK_STATUS(threading_semaphore_release(released_later), THREADING_OK);
-    }
-    /* The wait of the thread that forked should end the process. */
-    sleep_for(TEST_LIMIT / 2);
-    CHECK(false);
-    return arg;
-}
-
-static void end_the_wait(void)
-{
-    if (reinitialized != NULL)
-        CHECK_STATUS(threading_lock_at_fork_reinit(reinitialized), THREADING_OK);
-    if (released != NULL)
-        CHECK_STATUS(threading_lock_release(released), THREADING_OK);
-    if (notified != NULL)
-        start_daemon(notify, notified);
-    if (set_later != NULL || released_later != NULL)
-        start_daemon(time_out_first, NULL);
-}
-
-static threading_status wait_condition(void *condition)
-{
-    threading_status status;
-    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
-    status = threading_condition_wait_timeout(condition, TEST_LIMIT);
-    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
-    return status;
-}
-
-static threading_status wait_event(void *event)
-{
-    return threading_event_wait_timeout(event, TEST_LIMIT);
-}
-
-static threading_status acquire_semaphore(void *semaphore)
-{
-    return threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT);
-}
-
-static threading_status acquire_lock(void *lock)
-{
-    return threading_lock_acquire(lock);
-}
-
-static threading_status acquire_lock_with_timeout(void *lock)
-{
-    return threading_lock_acquire_timeout(lock, TEST_LIMIT);
-}
-
-/* A signal handler forks while its thread waits. `end` ends the wait in the parent. */
-static void fork_in_a_wait(threading_status (*wait)(void *), void *object, void *(*end)(void *))
-{
-    struct joiner joiner = {.thread = pthread_self()};
-    struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
-    pthread_t other;
-    threading_thread *ends;
-    threading_status status;
-    atomic_store(&has_forked, 0);
-    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
-    ends = spawn(end, object);
-    CHECK_INT(pthread_create(&other, NULL, interrupt, &joiner), 0);
-    about_to_block(&joiner.blocker);
-    status = wait(object);
-    if (forked == 0)
-        _exit(status == THREADING_OK ? 7 : 8);
-    CHECK_STATUS(status, THREADING_OK);
-    CHECK_INT(pthread_join(other, NULL), 0);
-    join(ends);
-    CHECK_INT(child_status(forked), 7);
-    reinitialized = released = NULL;
-    notified = NULL;
-    set_later = NULL;
-    released_later = NULL;
-}
-
-static void *release_after_fork(void *lock)
-{
-    wait_until(is_nonzero, &has_forked);
-    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
-    return NULL;
-}
-
-static void *notify_after_fork(void *condition)
-{
-    wait_until(is_nonzero, &has_forked);
-    return notify(condition);
-}
-
-static void *set_after_fork(void *event)
-{
-    wait_until(is_nonzero, &has_forked);
-    CHECK_STATUS(threading_event_set(event), THREADING_OK);
-    return NULL;
-}
-
-static void *release_semaphore_after_fork(void *semaphore)
-{
-    wait_until(is_nonzero, &has_forked);
-    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
-    return NULL;
-}
-
-static void fork_in_waits(void)
-{
-    threading_lock *lock = threading_lock_new();
-    threading_event *event = threading_event_new();
-    threading_semaphore *semaphore = threading_semaphore_new(0);
-    threading_condition *condition = threading_condition_new();
-    CHECK_INT(pthread_atfork(NULL, NULL, end_the_wait), 0);
-    for (int i = 0; i < 4; i++) {
-        CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
-        *(i % 2 == 0 ? &reinitialized : &released) = lock;
-        fork_in_a_wait(i < 2 ? acquire_lock : acquire_lock_with_timeout, lock, release_after_fork);
-        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
-    }
-    notified = condition;
-    fork_in_a_wait(wait_condition, condition, notify_after_fork);
-    set_later = event;
-    fork_in_a_wait(wait_event, event, set_after_fork);
-    released_later = semaphore;
-    fork_in_a_wait(acquire_semaphore, semaphore, release_semaphore_after_fork);
-    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
-    CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
-    CHECK_STATUS(threading_event_free(event), THREADING_OK);
-    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }
 
 static void *join_thread(void *thread)
@@ -983,8 +770,6 @@ WITH_SLEEPING_THREADS(started_threads_have_ended)
 WITH_SLEEPING_THREADS(waiters_are_removed)
 WITH_SLEEPING_THREADS(children_of_a_child)
 WITH_SLEEPING_THREADS(forks_while_objects_are_used)
-WITH_SLEEPING_THREADS(fork_in_a_join)
-WITH_SLEEPING_THREADS(fork_in_waits)
 WITH_SLEEPING_THREADS(stacks_of_joiners)
 WITH_SLEEPING_THREADS(concurrent_cancels)
 
@@ -999,8 +784,6 @@ static const struct test_case cases[] = {
     {"every object works in a child of a child", children_of_a_child_case},
     {"a fork in an exit callback leaves a child whose shutdown waits for the threads that it starts",
      fork_in_an_exit_callback},
-    {"a join that a signal handler interrupts with fork returns in the child", fork_in_a_join_case},
-    {"a wait that a signal handler interrupts with fork goes on in the child", fork_in_waits_case},
     {"a barrier's action that forks continues in the child", fork_in_a_barrier_action},
     {"a thread of the child on the stack of a joiner of the parent can be joined", stacks_of_joiners_case},
     {"every object works in hundreds of children that are forked while other threads use the objects",

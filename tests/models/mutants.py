@@ -42,7 +42,7 @@ MUTANTS = {
         "event.rs", "tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK)", "tag | SET | (word & SEQ_MASK)",
         "loom", "event", "set_then_clear"),
     "event: a waiter that timed out stays counted": (
-        "event.rs", "event.update_unless_ended(tag, seq, |word| word - WAITER)", "event.update_unless_ended(tag, seq, |word| word)",
+        "event.rs", "self.change_count(word, word - WAITER)", "self.change_count(word, word)",
         "loom", "event", "a_waiter_that_timed_out"),
     "event: a spinning waiter does not clear SPINNING before it parks": (
         "event.rs", "event.update_unless_ended(tag, seq, |word| word & !SPINNING)", "event.update_unless_ended(tag, seq, |word| word)",
@@ -67,7 +67,7 @@ MUTANTS = {
         "semaphore.rs", "word & TAG == tag && waiters_without_permit(word) == 0)", "word & TAG == tag)",
         "loom", "semaphore", "acquire_sees"),
     "semaphore: a waiter that timed out stays counted": (
-        "semaphore.rs", "!in_time && semaphore.cas_acquire(word, word - WAITER)", "!in_time && semaphore.cas_acquire(word, word)",
+        "semaphore.rs", "!in_time && waiter.leave(|| semaphore.cas_acquire(word, word - WAITER))", "!in_time && waiter.leave(|| semaphore.cas_acquire(word, word))",
         "shuttle", "semaphore", "a_timeout_does_not"),
     "lock: acquire is relaxed": (
         "lock/word.rs", "compare_exchange(free, free | owner_tag, Ordering::Acquire)", "compare_exchange(free, free | owner_tag, Ordering::Relaxed)",
@@ -146,7 +146,7 @@ MUTANTS = {
         "{ self.state.store(NOTIFIED, Ordering::Release); true }",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks does not reacquire the lock": (
-        "lock/condition.rs", "            pin.raw().reacquire_notified(owner_tag, waiter, note);\n", "",
+        "lock/condition.rs", "            raw.reacquire_notified(owner_tag, waiter, note);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks ignores that the lock is taken": (
         "lock/acquire.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true, note);\n", "",
@@ -188,7 +188,7 @@ MUTANTS = {
         "event.rs", "cleared.is_some_and(|word| word & WAITERS != 0)", "cleared.is_none()",
         "loom", "handle", "an_event_with_waiters"),
     "handle: a waiter of an event does not pin the slot": (
-        "event.rs", "        let _pin = self.pin()?;\n", "",
+        "event.rs", "let event = call.begin()?;", "let event = self.check()?.0;",
         "shuttle", "handle", "an_event_with_waiters"),
     "handle: the last free of a semaphore does not wake a thread that is about to wait": (
         "semaphore.rs", "if waiters(word) > value(word) { FREED_WITH_WAITERS } else { 0 }", "if waiters(word) > u64::MAX { FREED_WITH_WAITERS } else { 0 }",

@@ -1,0 +1,678 @@
+/* A fork during a wait, in a signal handler or in a hang hook: the wait goes on in the child. */
+#include "child.h"
+#include "stepwise.h"
+
+#include <sched.h>
+
+#define WAIT_LIMIT TEST_LIMIT
+#include "../objects.h"
+
+static pid_t forked = -1;
+static atomic_int has_forked;
+
+static void fork_in_handler(int signal)
+{
+    (void)signal;
+    forked = fork();
+    atomic_store(&has_forked, 1);
+}
+
+struct interrupted_thread {
+    pthread_t thread;
+    test_blocker blocker;
+};
+
+static void *interrupt(void *arg)
+{
+    struct interrupted_thread *interrupted = arg;
+    wait_until_blocked(&interrupted->blocker);
+    CHECK_INT(pthread_kill(interrupted->thread, SIGUSR1), 0);
+    return NULL;
+}
+
+/* A wait that is interrupted with fork. */
+struct wait {
+    threading_status (*wait)(void *object);
+    threading_target end;             /* ends the wait in the parent, after the fork */
+    void (*in_child)(void *object);   /* called in a fork handler of the child, before the wait goes on */
+    threading_status status_in_child; /* of the wait */
+    void (*check_in_child)(void);     /* called after the wait; may be NULL */
+};
+
+static const struct wait *waiting;
+static void *waiting_for;
+
+static void call_in_child(void)
+{
+    if (waiting != NULL)
+        waiting->in_child(waiting_for);
+}
+
+static void register_fork_handler(void)
+{
+    static bool is_registered;
+    if (!is_registered)
+        CHECK_INT(pthread_atfork(NULL, NULL, call_in_child), 0);
+    is_registered = true;
+}
+
+/* A signal handler forks while its thread waits. */
+static void fork_in_a_wait(const struct wait *wait, void *object)
+{
+    struct interrupted_thread interrupted = {.thread = pthread_self()};
+    struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
+    pthread_t other;
+    threading_thread *ends;
+    threading_status status;
+    register_fork_handler();
+    atomic_store(&has_forked, 0);
+    forked = -1;
+    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
+    ends = spawn(wait->end, object);
+    waiting = wait;
+    waiting_for = object;
+    CHECK_INT(pthread_create(&other, NULL, interrupt, &interrupted), 0);
+    about_to_block(&interrupted.blocker);
+    status = wait->wait(object);
+    if (forked == 0) {
+        CHECK_RESULT(status, wait->status_in_child);
+        if (wait->check_in_child != NULL)
+            wait->check_in_child();
+        _exit(7);
+    }
+    waiting = NULL;
+    CHECK_RESULT(status, THREADING_OK);
+    CHECK_INT(pthread_join(other, NULL), 0);
+    join(ends);
+    CHECK_INT(child_status(forked), 7);
+}
+
+/* --------------------------------------------------------------------------------------- waits that go on */
+
+static threading_status acquire_lock(void *lock)
+{
+    return threading_lock_acquire(lock);
+}
+
+static threading_status acquire_lock_with_timeout(void *lock)
+{
+    return threading_lock_acquire_timeout(lock, TEST_LIMIT);
+}
+
+static void *release_after_fork(void *lock)
+{
+    wait_until(is_nonzero, &has_forked);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    return NULL;
+}
+
+static void reinit_lock(void *lock)
+{
+    CHECK_STATUS(threading_lock_at_fork_reinit(lock), THREADING_OK);
+}
+
+static void release_lock(void *lock)
+{
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+}
+
+static threading_status wait_condition(void *condition)
+{
+    threading_status status;
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    status = threading_condition_wait_timeout(condition, TEST_LIMIT);
+    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+    return status;
+}
+
+static void *notify(void *condition)
+{
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    /* Until the waiter has entered the queue, a notify goes to no thread. */
+    for (int i = 0; i < 20; i++) {
+        CHECK_STATUS(threading_condition_notify(condition, 1), THREADING_OK);
+        CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+        sleep_for(0.05);
+        CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    }
+    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+    return NULL;
+}
+
+static void *notify_after_fork(void *condition)
+{
+    wait_until(is_nonzero, &has_forked);
+    return notify(condition);
+}
+
+static void start_notify(void *condition)
+{
+    start_daemon(notify, condition);
+}
+
+static threading_status wait_event(void *event)
+{
+    return threading_event_wait_timeout(event, TEST_LIMIT);
+}
+
+static void *set_after_fork(void *event)
+{
+    wait_until(is_nonzero, &has_forked);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    return NULL;
+}
+
+/* The wait of the thread that forked should end the process. */
+static void *expect_exit(void *arg)
+{
+    sleep_for(TEST_LIMIT / 2);
+    CHECK(false);
+    return arg;
+}
+
+/* Waits for the same object, too, but not for so long, and then ends the wait of the thread that forked. */
+static void *time_out_and_set(void *event)
+{
+    CHECK_STATUS(threading_event_wait_timeout(event, 0.05), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    return expect_exit(event);
+}
+
+static void start_time_out_and_set(void *event)
+{
+    start_daemon(time_out_and_set, event);
+}
+
+static threading_status acquire_semaphore(void *semaphore)
+{
+    return threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT);
+}
+
+static void *release_semaphore_after_fork(void *semaphore)
+{
+    wait_until(is_nonzero, &has_forked);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    return NULL;
+}
+
+static void *time_out_and_release(void *semaphore)
+{
+    CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, 0.05), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    return expect_exit(semaphore);
+}
+
+static void start_time_out_and_release(void *semaphore)
+{
+    start_daemon(time_out_and_release, semaphore);
+}
+
+static threading_status wait_barrier(void *barrier)
+{
+    return threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL);
+}
+
+static void *arrive_after_fork(void *barrier)
+{
+    wait_until(is_nonzero, &has_forked);
+    CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL), THREADING_OK);
+    return NULL;
+}
+
+static void *arrive(void *barrier)
+{
+    CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT / 4, NULL), THREADING_OK);
+    return expect_exit(barrier);
+}
+
+static void start_arrive(void *barrier)
+{
+    start_daemon(arrive, barrier);
+}
+
+static const struct wait
+    lock_reinitialized = {acquire_lock, release_after_fork, reinit_lock, THREADING_OK, NULL},
+    lock_released = {acquire_lock, release_after_fork, release_lock, THREADING_OK, NULL},
+    timed_lock_reinitialized = {acquire_lock_with_timeout, release_after_fork, reinit_lock, THREADING_OK, NULL},
+    timed_lock_released = {acquire_lock_with_timeout, release_after_fork, release_lock, THREADING_OK, NULL},
+    condition_notified = {wait_condition, notify_after_fork, start_notify, THREADING_OK, NULL},
+    event_set_later = {wait_event, set_after_fork, start_time_out_and_set, THREADING_OK, NULL},
+    semaphore_released_later = {acquire_semaphore, release_semaphore_after_fork, start_time_out_and_release,
+                                THREADING_OK, NULL},
+    others_arrive = {wait_barrier, arrive_after_fork, start_arrive, THREADING_OK, NULL};
+
+static void wait_goes_on(void)
+{
+    const struct wait *const lock_waits[] = {&lock_reinitialized, &lock_released, &timed_lock_reinitialized,
+                                             &timed_lock_released};
+    threading_lock *lock = threading_lock_new();
+    threading_event *event = event_new();
+    threading_semaphore *semaphore = threading_semaphore_new(0);
+    threading_condition *condition = threading_condition_new();
+    threading_barrier *barrier = threading_barrier_new(2, NULL, NULL);
+    for (size_t i = 0; i < TEST_COUNT(lock_waits); i++) {
+        CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+        fork_in_a_wait(lock_waits[i], lock);
+        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    }
+    fork_in_a_wait(&condition_notified, condition);
+    fork_in_a_wait(&event_set_later, event);
+    fork_in_a_wait(&semaphore_released_later, semaphore);
+    fork_in_a_wait(&others_arrive, barrier);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
+}
+
+/* -------------------------------------------------------------------------------------------------- joins */
+
+/* The join must not return before the signal: the child would then join a thread that it does not have. */
+static void *wait_for_fork(void *arg)
+{
+    wait_until(is_nonzero, &has_forked);
+    return arg;
+}
+
+static threading_status join_thread(void *thread)
+{
+    return threading_thread_join(thread);
+}
+
+static void do_nothing(void *object)
+{
+    (void)object;
+}
+
+static const struct wait join_of_thread = {join_thread, wait_for_fork, do_nothing, THREADING_OK, NULL};
+
+static void join_returns(void)
+{
+    threading_thread *thread;
+    threading_timer *timer;
+    atomic_store(&has_forked, 0);
+    thread = spawn(wait_for_fork, NULL);
+    fork_in_a_wait(&join_of_thread, thread);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    atomic_store(&has_forked, 0);
+    timer = timer_start(0.3, wait_for_fork, NULL);
+    fork_in_a_wait(&join_of_thread, threading_timer_thread(timer));
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+}
+
+/* ------------------------------------------------------------------------------- objects that the child frees */
+
+static void *replacement;
+
+static void end_and_replace_semaphore(void *semaphore)
+{
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+    replacement = threading_semaphore_new(0);
+}
+
+static void check_semaphore_replacement(void)
+{
+    CHECK_INT(threading_semaphore_value(replacement), 0);
+    CHECK_STATUS(threading_semaphore_free(replacement), THREADING_OK);
+}
+
+static void end_and_replace_event(void *event)
+{
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    replacement = event_new();
+}
+
+static void check_event_replacement(void)
+{
+    CHECK(!threading_event_is_set(replacement));
+    CHECK_STATUS(threading_event_free(replacement), THREADING_OK);
+}
+
+static void replace_lock(void *lock)
+{
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    replacement = threading_lock_new();
+}
+
+static void check_lock_replacement(void)
+{
+    CHECK(!threading_lock_locked(replacement));
+    CHECK_STATUS(threading_lock_free(replacement), THREADING_OK);
+}
+
+static void replace_barrier(void *barrier)
+{
+    CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
+    replacement = threading_barrier_new(2, NULL, NULL);
+}
+
+static void check_barrier_replacement(void)
+{
+    CHECK_INT(threading_barrier_n_waiting(replacement), 0);
+    CHECK_STATUS(threading_barrier_free(replacement), THREADING_OK);
+}
+
+static double replaced_at;
+
+static void *sleep_long(void *arg)
+{
+    sleep_for(TEST_LIMIT);
+    return arg;
+}
+
+static void replace_thread(void *thread)
+{
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    replacement = start_daemon(sleep_long, NULL);
+    replaced_at = now();
+}
+
+static void check_thread_replacement(void)
+{
+    CHECK(now() - replaced_at < TEST_LIMIT / 2);
+    CHECK(threading_thread_is_alive(replacement));
+}
+
+static const struct wait
+    semaphore_replaced = {acquire_semaphore, release_semaphore_after_fork, end_and_replace_semaphore, THREADING_OK,
+                          check_semaphore_replacement},
+    event_replaced = {wait_event, set_after_fork, end_and_replace_event, THREADING_OK, check_event_replacement},
+    lock_replaced = {acquire_lock, release_after_fork, replace_lock, THREADING_ERR_HANDLE, check_lock_replacement},
+    barrier_replaced = {wait_barrier, arrive_after_fork, replace_barrier, THREADING_ERR_HANDLE,
+                        check_barrier_replacement},
+    thread_replaced = {join_thread, wait_for_fork, replace_thread, THREADING_OK, check_thread_replacement};
+
+static void freed_in_the_child(void)
+{
+    threading_lock *lock = threading_lock_new();
+    threading_event *event = event_new();
+    threading_semaphore *semaphore = threading_semaphore_new(0);
+    threading_barrier *barrier = threading_barrier_new(2, NULL, NULL);
+    threading_thread *thread;
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    fork_in_a_wait(&semaphore_replaced, semaphore);
+    fork_in_a_wait(&event_replaced, event);
+    fork_in_a_wait(&lock_replaced, lock);
+    fork_in_a_wait(&barrier_replaced, barrier);
+    atomic_store(&has_forked, 0);
+    thread = spawn(wait_for_fork, NULL);
+    fork_in_a_wait(&thread_replaced, thread);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+}
+
+/* ---------------------------------------------------------------------------------------------- hang hooks */
+
+static void fork_in_hook(int kind, const char *report, void *arg)
+{
+    (void)kind, (void)report, (void)arg;
+    if (!atomic_load(&has_forked)) {
+        forked = fork();
+        atomic_store(&has_forked, 1);
+    }
+}
+
+static void *let_worker_end(void *event)
+{
+    wait_until(is_nonzero, &has_forked);
+    return set_event(event);
+}
+
+static const struct wait lock_of_hook = {acquire_lock, release_after_fork, reinit_lock, THREADING_OK, NULL};
+
+/* Main waits for a lock that it owns itself, and the hook is called. */
+static void check_hook_of_a_deadlock(void)
+{
+    threading_lock *lock = threading_lock_new();
+    threading_thread *ends;
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    ends = spawn(release_after_fork, lock);
+    register_fork_handler();
+    waiting = &lock_of_hook;
+    waiting_for = lock;
+    CHECK_STATUS(threading_set_hang_hook(0.05, fork_in_hook, NULL), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    if (forked == 0)
+        _exit(7);
+    join(ends);
+    CHECK_INT(child_status(forked), 7);
+}
+
+/* Main waits in a shutdown, and the hook is called. */
+static void check_hook_of_a_shutdown(void)
+{
+    threading_event *event = event_new();
+    spawn(wait_for_event, event);
+    start_daemon(let_worker_end, event);
+    CHECK_STATUS(threading_set_hang_hook(0.05, fork_in_hook, NULL), THREADING_OK);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    if (forked == 0)
+        _exit(7);
+    CHECK_INT(child_status(forked), 7);
+}
+
+static void fork_in_a_hang_hook(void)
+{
+    atomic_store(&has_forked, 0);
+    forked = -1;
+    run_in_child(check_hook_of_a_deadlock);
+    run_in_child(check_hook_of_a_shutdown);
+}
+
+/* ---------------------------------------------------------------------------------- forks at any instruction */
+
+#ifdef STEPWISE
+/* A wait for an object that counts its waiters. */
+static const struct counted {
+    void *(*new)(void);
+    threading_status (*wait)(void *object, double seconds);
+    threading_status (*wake)(void *object);
+    void (*check_and_free)(void *object, threading_status status, bool is_woken);
+    bool is_trained; /* the wait spins before it parks */
+} *counted;
+
+static void *object;
+static double wait_seconds;
+static double interrupted_at; /* 0 if the wait is not interrupted */
+
+/* Pins the calling thread to the first or the second CPU on which it may run. Returns false if there is no second. */
+static bool pin_to_cpu(const cpu_set_t *allowed, int index)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, allowed) && index-- == 0) {
+            CPU_SET(cpu, &one);
+            return sched_setaffinity(0, sizeof one, &one) == 0;
+        }
+    }
+    return false;
+}
+
+static cpu_set_t allowed_cpus;
+
+static void *wake_from_other_cpu(void *arg)
+{
+    pin_to_cpu(&allowed_cpus, 1);
+    sleep_for(0.001);
+    CHECK_STATUS(counted->wake(arg), THREADING_OK);
+    return NULL;
+}
+
+/* Also waits for the object, but its timeout expires. */
+static void *wait_beside(void *arg)
+{
+    /* If the word of the object is changed back before the thread that forked goes on, an interrupted change of the word
+     * succeeds, although it should not: see src/sync/own_waiter.rs. The thread can only be about to end its wait. */
+    if (wait_seconds < 1)
+        sleep_for(0.02);
+    CHECK_STATUS(counted->wait(arg, 0.001), THREADING_TIMED_OUT);
+    CHECK_STATUS(counted->wake(arg), THREADING_OK);
+    return NULL;
+}
+
+static threading_thread *beside;
+
+static void fork_at_instruction(void)
+{
+    interrupted_at = now();
+    forked = fork();
+    if (forked == 0)
+        beside = spawn(wait_beside, object);
+    else
+        CHECK_STATUS(counted->wake(object), THREADING_OK);
+}
+
+/* Forks after this many instructions of a wait. Then another thread of the child waits for the object, too, and ends the
+ * wait. Returns false if the wait has ended before. */
+static bool fork_after(int steps)
+{
+    threading_status status;
+    double start;
+    object = counted->new();
+    interrupted_at = 0;
+    forked = -1;
+    if (counted->is_trained) {
+        threading_thread *waker = spawn(wake_from_other_cpu, object);
+        CHECK_STATUS(counted->wait(object, TEST_LIMIT), THREADING_OK);
+        join(waker);
+    }
+    stepped.steps = steps;
+    start = now();
+    begin_stepwise();
+    status = counted->wait(object, wait_seconds);
+    end_stepwise();
+    if (interrupted_at == 0) {
+        CHECK_RESULT(status, THREADING_TIMED_OUT);
+        counted->check_and_free(object, status, false);
+        return false;
+    }
+    /* The timeout may have expired before. */
+    CHECK(status == THREADING_OK || (status == THREADING_TIMED_OUT && interrupted_at - start >= wait_seconds));
+    if (forked == 0)
+        join(beside);
+    counted->check_and_free(object, status, true);
+    if (forked == 0)
+        _exit(7);
+    CHECK_INT(child_status(forked), 7);
+    return true;
+}
+
+static void fork_after_each_step(void)
+{
+    const double no_time = 0.001;
+    int steps_to_park;
+    /* The first wait of a thread executes more instructions. */
+    wait_seconds = no_time;
+    for (int i = 0; i < 2; i++)
+        interrupt_after_steps(fork_after, INT_MAX / 2, INT_MAX / 2, 1);
+    steps_to_park = stepped.steps_to_park;
+    wait_seconds = TEST_LIMIT;
+    stepped.interrupts_park = true;
+    interrupt_after_steps(fork_after, 1, steps_to_park, 11);
+    stepped.interrupts_park = false;
+    wait_seconds = no_time;
+    interrupt_after_steps(fork_after, steps_to_park + 1, INT_MAX / 2, 3);
+}
+
+static void *counted_event(void)
+{
+    return threading_event_new();
+}
+
+/* Clears the event first, if it was set before. */
+static threading_status wait_counted_event(void *event, double seconds)
+{
+    threading_status status = threading_event_wait_timeout(event, seconds);
+    if (counted->is_trained && interrupted_at == 0 && status == THREADING_OK)
+        CHECK_STATUS(threading_event_clear(event), THREADING_OK);
+    return status;
+}
+
+static threading_status wake_event(void *event)
+{
+    return threading_event_set(event);
+}
+
+static void check_and_free_event(void *event, threading_status status, bool is_woken)
+{
+    (void)status;
+    CHECK_INT(threading_event_is_set(event), is_woken);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+static void *counted_semaphore(void)
+{
+    return threading_semaphore_new(0);
+}
+
+static threading_status wait_counted_semaphore(void *semaphore, double seconds)
+{
+    return threading_semaphore_acquire_timeout(semaphore, seconds);
+}
+
+static threading_status wake_semaphore(void *semaphore)
+{
+    return threading_semaphore_release(semaphore);
+}
+
+static void check_and_free_semaphore(void *semaphore, threading_status status, bool is_woken)
+{
+    CHECK_INT(threading_semaphore_value(semaphore), status == THREADING_OK ? 0 : is_woken);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+}
+
+static const struct counted counted_kinds[] = {
+    {counted_event, wait_counted_event, wake_event, check_and_free_event, false},
+    {counted_event, wait_counted_event, wake_event, check_and_free_event, true},
+    {counted_semaphore, wait_counted_semaphore, wake_semaphore, check_and_free_semaphore, false},
+    {counted_semaphore, wait_counted_semaphore, wake_semaphore, check_and_free_semaphore, true},
+};
+
+static void fork_at_any_instruction(void)
+{
+    if (TEST_SANITIZED)
+        SKIP("sanitizers do not support a fork in a signal handler at any instruction");
+    CHECK_INT(sched_getaffinity(0, sizeof allowed_cpus, &allowed_cpus), 0);
+    pin_to_cpu(&allowed_cpus, 0);
+    stepped.interrupt = fork_at_instruction;
+    for (counted = counted_kinds; counted != counted_kinds + TEST_COUNT(counted_kinds); counted++)
+        fork_after_each_step();
+    stepped.interrupt = stop_for_another_thread;
+    CHECK_INT(sched_setaffinity(0, sizeof allowed_cpus, &allowed_cpus), 0);
+}
+#endif
+
+#define WITH_SLEEPING_THREADS(check)                                                                         \
+    static void check##_case(void)                                                                           \
+    {                                                                                                        \
+        SKIP_FORK_IF_PORTABLE();                                                                             \
+        check();                                                                                             \
+    }
+
+WITH_SLEEPING_THREADS(wait_goes_on)
+WITH_SLEEPING_THREADS(join_returns)
+WITH_SLEEPING_THREADS(freed_in_the_child)
+WITH_SLEEPING_THREADS(fork_in_a_hang_hook)
+#ifdef STEPWISE
+WITH_SLEEPING_THREADS(fork_at_any_instruction)
+#endif
+
+static const struct test_case cases[] = {
+    {"a wait that a signal handler interrupts with fork goes on in the child", wait_goes_on_case},
+    {"a join that a signal handler interrupts with fork returns in the child", join_returns_case},
+    {"a wait that a signal handler interrupts with fork ends if the child frees the object", freed_in_the_child_case},
+    {"a wait goes on in a child that a hang hook forks", fork_in_a_hang_hook_case},
+#ifdef STEPWISE
+    {"a signal handler may fork at any instruction of a wait for an event or a semaphore", fork_at_any_instruction_case},
+#endif
+};
+
+TEST_MAIN(cases)
