@@ -136,6 +136,7 @@ use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::offsets::offsets;
+use crate::sys::prefetch::prefetch_for_write;
 use crate::sys::probe;
 use crate::sys::pthread;
 use crate::sys::tls;
@@ -505,6 +506,12 @@ impl Thread {
 
     pub(crate) fn arg(&self) -> *mut c_void {
         self.arg.load(Ordering::Acquire)
+    }
+
+    /// Prefetches the cache line to which the argument points. This is only a hint: the argument may be any number.
+    #[inline(always)]
+    pub(crate) fn prefetch_arg(&self) {
+        prefetch_for_write(self.arg.load(Ordering::Relaxed));
     }
 
     pub(crate) fn set_arg_destructor_ptr(&self, destroy: Option<Destructor>) {

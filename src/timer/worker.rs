@@ -367,6 +367,7 @@ impl TimerQueue {
         if !self.ensure_monitor() {
             return None;
         }
+        thread.prefetch_arg();
         self.heap.remove(first.timer);
         self.heap.settle();
         self.heap.prefetch_next();
