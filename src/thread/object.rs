@@ -87,7 +87,7 @@
 //! | `DUMMY` | not started by this library | the creation | |
 //! | `TIMER` | the thread of a timer | the creation | |
 //! | `TIMER_CANCELLED` | its timer was cancelled before the start | the caller that cancels | yes |
-//! | `HAS_RESULT` | `run_or_result` is the result | the thread or the caller that reaps it, after the result | no |
+//! | `HAS_RESULT` | `run_or_result` is the result | the thread, but not a timer's whose result is NULL, or the caller that reaps it; after the result | no |
 //! | `ZOMBIE` | is or was in the registry's list `zombies` | the thread in its last destructor | yes |
 //! | `IN_SHUTDOWN` | other shutdowns do not wait for it | a thread in a shutdown, also for timers it finishes | yes |
 //! | `NAMED` | has been named; set shortly after the name itself | `naming::set`; the creation of main | no |

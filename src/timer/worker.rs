@@ -416,7 +416,10 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
         return;
     }
     libc_state::restore_libc_state();
-    catch_panic(|| thread.set_result(result));
+    // NULL is also the result of a thread without `HAS_RESULT`. To set that flag takes a locked instruction.
+    if !result.is_null() {
+        catch_panic(|| thread.set_result(result));
+    }
     // A cancellation that arrived too late for this function must not end the next one. So it ends this thread here, as
     // if the function had called pthread_exit().
     #[cfg(not(model))]
