@@ -26,7 +26,7 @@ impl ForkEntry {
         ForkEntry { outer: Cell::new(0), is_listed: Cell::new(false), keep, arg: Cell::new(0) }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(crate) fn add(&self, arg: usize) {
         self.arg.set(arg);
         tls::with(|block| {
@@ -39,7 +39,7 @@ impl ForkEntry {
     }
 
     /// Removes the entry, if it is in the list.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn remove(&self) {
         if self.is_listed.replace(false) {
             compiler_fence(Ordering::SeqCst);
