@@ -84,7 +84,7 @@ MUTANTS = {
         "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
         "loom", "lock", "the_lock_is_handed_off"),
     "lock: a waiter that accepts an offer stays in the wait queue": (
-        "lock/acquire.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || has_timed_out {\n                    queue.remove(waiter);",
+        "lock/acquire.rs", "if acquired {\n                    queue.remove_new_owner(waiter);", "if state == OFFERED {\n                } else if acquired {\n                    queue.remove_new_owner(waiter);",
         "shuttle", "lock", "handoff_repeats"),
     "lock: an offer is never revoked": (
         "lock/raw.rs", "(offered.is_some() && queue.fair_deadline.offer_time_left(now) > 0)", "offered.is_some()",
@@ -113,7 +113,7 @@ MUTANTS = {
         "sync/waiter.rs", "self.transition(RETRY, OFFERED).is_ok()", "{ self.state.store(OFFERED, Ordering::Relaxed); true }",
         "shuttle", "lock", "a_waiter_that_is_still_queued"),
     "lock: a waiter that timed out stays in the wait queue": (
-        "lock/acquire.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
+        "lock/acquire.rs", "} else if has_timed_out {\n                    queue.remove(waiter);", "} else if has_timed_out {",
         "shuttle", "lock", "a_timeout"),
     "waiter: it is woken before its state is stored": (
         "sync/waiter.rs", "let previous_state = self.state.swap(state, Ordering::Release);",

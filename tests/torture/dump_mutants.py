@@ -98,7 +98,8 @@ MUTANTS = {
     "the hang hook waits with the record of its thread": (
         "sync/waiter.rs",
         "        tls::with(|block| block.waiter.set(0));\n        let result = f();\n"
-        "        // In a child that `f` has forked, the other record is not in a chunk of this process: no other thread gets it.\n"
+        "        // In a child that `f` has forked, the other record is not in a chunk of this process: no other thread "
+        "gets it.\n"
         "        if fork_epoch() == epoch {\n",
         "        let result = f();\n        if fork_epoch() != epoch {\n",
         "case", "the hang hook may wait"),
