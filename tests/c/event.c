@@ -211,10 +211,11 @@ static void free_after_set(void)
  * woken waiter must not access it. */
 static void free_after_set_returns_memory(void)
 {
-    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects in its lifetime */
+    enum { OBJECTS = 64300 }; /* a block serves 1023 * 63 objects in its lifetime */
+    const int rounds = test_many(300);
     for (int i = 0; i < OBJECTS; i++)
         CHECK_STATUS(threading_event_free(event_new()), THREADING_OK);
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds; i++) {
         threading_event *event = event_new();
         struct call call;
         call_blocked(&call, wait_event, event);

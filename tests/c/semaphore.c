@@ -310,10 +310,11 @@ static void release_then_free(void)
  * woken waiter must not access it. */
 static void release_then_free_in_last_slots(void)
 {
-    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects in its lifetime */
+    enum { OBJECTS = 64300 }; /* a block serves 1023 * 63 objects in its lifetime */
+    const int rounds = test_many(300);
     for (int i = 0; i < OBJECTS; i++)
         CHECK_STATUS(threading_semaphore_free(new_semaphore(0)), THREADING_OK);
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds; i++) {
         threading_semaphore *semaphore = new_semaphore(0);
         struct call call;
         call_blocked(&call, acquire, semaphore);
