@@ -381,6 +381,7 @@ impl Handle<Condition> {
         if count > 0 && !queue.is_empty() {
             happens_before(condition);
             condition.has_notified.store(true, Ordering::Relaxed);
+            // To pin the slot of the lock: a notify does not block.
             let call = lock.blocking_call();
             let raw = call.begin()?;
             let only = if raw.word().has_waiters() { None } else { queue.pop_only() };

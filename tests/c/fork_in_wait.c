@@ -3,6 +3,7 @@
 #include "stepwise.h"
 
 #include <sched.h>
+#include <setjmp.h>
 
 #define WAIT_LIMIT TEST_LIMIT
 #include "../objects.h"
@@ -650,6 +651,58 @@ static void fork_at_any_instruction(void)
 }
 #endif
 
+static sigjmp_buf before_wait;
+
+static void leave_wait(int signal)
+{
+    (void)signal;
+    siglongjmp(before_wait, 1);
+}
+
+/* Uses the memory that the wait had on the stack. */
+static void overwrite_stack(void)
+{
+    volatile unsigned char bytes[16 * 1024];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0x5a;
+}
+
+/* Waits for an event that is not set, and is interrupted. */
+static void wait_and_be_interrupted(threading_event *event)
+{
+    struct interrupted_thread interrupted = {.thread = pthread_self()};
+    pthread_t other;
+    CHECK_INT(pthread_create(&other, NULL, interrupt, &interrupted), 0);
+    CHECK_INT(pthread_detach(other), 0);
+    about_to_block(&interrupted.blocker);
+    CHECK_STATUS(threading_event_wait_timeout(event, WAIT_LIMIT / 20), THREADING_TIMED_OUT);
+}
+
+/* A wait that a signal handler leaves does not end. A fork must not take what is left of it on the stack for a wait, nor
+ * must one during another wait, which uses the same memory. */
+static void fork_after_a_wait_that_was_left(void)
+{
+    struct sigaction leaves = {.sa_handler = leave_wait}, forks = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
+    threading_event *event = event_new();
+    pid_t child;
+    if (TEST_SANITIZED)
+        SKIP("sanitizers do not support a signal handler that leaves a system call");
+    CHECK_INT(sigaction(SIGUSR1, &leaves, NULL), 0);
+    if (sigsetjmp(before_wait, 1) == 0)
+        wait_and_be_interrupted(event);
+    CHECK_INT(sigaction(SIGUSR1, &forks, NULL), 0);
+    forked = -1;
+    wait_and_be_interrupted(event);
+    if (forked == 0)
+        _exit(7);
+    CHECK_INT(child_status(forked), 7);
+    overwrite_stack();
+    child = fork();
+    if (child == 0)
+        _exit(7);
+    CHECK_INT(child_status(child), 7);
+}
+
 #define WITH_SLEEPING_THREADS(check)                                                                         \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
@@ -661,6 +714,7 @@ WITH_SLEEPING_THREADS(wait_goes_on)
 WITH_SLEEPING_THREADS(join_returns)
 WITH_SLEEPING_THREADS(freed_in_the_child)
 WITH_SLEEPING_THREADS(fork_in_a_hang_hook)
+WITH_SLEEPING_THREADS(fork_after_a_wait_that_was_left)
 #ifdef STEPWISE
 WITH_SLEEPING_THREADS(fork_at_any_instruction)
 #endif
@@ -670,8 +724,9 @@ static const struct test_case cases[] = {
     {"a join that a signal handler interrupts with fork returns in the child", join_returns_case},
     {"a wait that a signal handler interrupts with fork ends if the child frees the object", freed_in_the_child_case},
     {"a wait goes on in a child that a hang hook forks", fork_in_a_hang_hook_case},
+    {"a thread may fork after a signal handler has left its wait by siglongjmp", fork_after_a_wait_that_was_left_case},
 #ifdef STEPWISE
-    {"a signal handler may fork at any instruction of a wait for an event or a semaphore", fork_at_any_instruction_case},
+    {"a signal handler may fork while a thread counts itself as a waiter of an event or a semaphore", fork_at_any_instruction_case},
 #endif
 };
 
