@@ -667,14 +667,12 @@ static void overwrite_stack(void)
         bytes[i] = 0x5a;
 }
 
-/* Waits for an event that is not set, and is interrupted. */
-static void wait_and_be_interrupted(threading_event *event)
+/* Waits for an event that is not set, and is interrupted by the thread `other`. */
+static void wait_and_be_interrupted(threading_event *event, struct interrupted_thread *interrupted, pthread_t *other)
 {
-    struct interrupted_thread interrupted = {.thread = pthread_self()};
-    pthread_t other;
-    CHECK_INT(pthread_create(&other, NULL, interrupt, &interrupted), 0);
-    CHECK_INT(pthread_detach(other), 0);
-    about_to_block(&interrupted.blocker);
+    interrupted->thread = pthread_self();
+    CHECK_INT(pthread_create(other, NULL, interrupt, interrupted), 0);
+    about_to_block(&interrupted->blocker);
     CHECK_STATUS(threading_event_wait_timeout(event, WAIT_LIMIT / 20), THREADING_TIMED_OUT);
 }
 
@@ -684,17 +682,21 @@ static void fork_after_a_wait_that_was_left(void)
 {
     struct sigaction leaves = {.sa_handler = leave_wait}, forks = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
     threading_event *event = event_new();
+    static struct interrupted_thread interrupted[2];
+    static pthread_t other;
     pid_t child;
     if (TEST_SANITIZED)
         SKIP("sanitizers do not support a signal handler that leaves a system call");
     CHECK_INT(sigaction(SIGUSR1, &leaves, NULL), 0);
     if (sigsetjmp(before_wait, 1) == 0)
-        wait_and_be_interrupted(event);
+        wait_and_be_interrupted(event, &interrupted[0], &other);
+    CHECK_INT(pthread_join(other, NULL), 0);
     CHECK_INT(sigaction(SIGUSR1, &forks, NULL), 0);
     forked = -1;
-    wait_and_be_interrupted(event);
+    wait_and_be_interrupted(event, &interrupted[1], &other);
     if (forked == 0)
         _exit(7);
+    CHECK_INT(pthread_join(other, NULL), 0);
     CHECK_INT(child_status(forked), 7);
     overwrite_stack();
     child = fork();
