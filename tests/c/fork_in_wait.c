@@ -680,7 +680,8 @@ static void wait_and_be_interrupted(threading_event *event, struct interrupted_t
  * must one during another wait, which uses the same memory. */
 static void fork_after_a_wait_that_was_left(void)
 {
-    struct sigaction leaves = {.sa_handler = leave_wait}, forks = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
+    struct sigaction leaves = {.sa_handler = leave_wait};
+    struct sigaction forks = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
     threading_event *event = event_new();
     static struct interrupted_thread interrupted[2];
     static pthread_t other;
@@ -728,7 +729,8 @@ static const struct test_case cases[] = {
     {"a wait goes on in a child that a hang hook forks", fork_in_a_hang_hook_case},
     {"a thread may fork after a signal handler has left its wait by siglongjmp", fork_after_a_wait_that_was_left_case},
 #ifdef STEPWISE
-    {"a signal handler may fork while a thread counts itself as a waiter of an event or a semaphore", fork_at_any_instruction_case},
+    {"a signal handler may fork while a thread counts itself as a waiter of an event or a semaphore",
+     fork_at_any_instruction_case},
 #endif
 };
 
