@@ -55,12 +55,12 @@ use crate::thread::object::{
     Thread,
 };
 use crate::thread::registry::{MAIN_IDENT, REGISTRY, Registry};
-use crate::timer::heap::{Entry, Heap, IN_NURSERY, VECTOR_POINTER};
+use crate::timer::heap::{ARITY, Entry, Heap, IN_NURSERY, VECTOR_POINTER};
 use crate::timer::object::{PENDING, Timer};
 use crate::timer::queue::TimerQueue;
 
 /// The type of the note.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Writes the note, and declares [`SYSCALLS`].
 macro_rules! layout {
@@ -216,6 +216,7 @@ layout! {
         timer_pending = PENDING;
         in_nursery = IN_NURSERY;
         barrier_acting = Barrier::OFFSETS.acting;
+        heap_arity = ARITY;
     }
     system_calls {
         SYS_read = "read(2)";

@@ -1,6 +1,12 @@
 //! The pending timers, ordered by deadline: a heap with four children per entry, so that it is half as deep as a
-//! binary heap, and all siblings are in one or two cache lines. Each timer stores its index, so that it can be removed
-//! from the middle.
+//! binary heap, and all siblings are in one or two cache lines.
+//!
+//! # The index of a timer
+//!
+//! To be removed from the middle, each timer stores an index: that of its entry, or of a descendant of it. When an entry
+//! is removed, entries below it move up, one at each level. Their timers keep the index that they have, since their
+//! slots are rarely in the cache; `find` looks for the entry on the way from the index to the first one. When an entry
+//! moves down, or from the end, its timer gets the exact index.
 //!
 //! # The nursery
 //!
@@ -17,11 +23,12 @@ use crate::sys::offsets::offsets;
 use crate::time::Deadline;
 use crate::timer::object::{NOT_IN_HEAP, Timer};
 
-const ARITY: usize = 4;
+/// The number of children of an entry.
+pub(crate) const ARITY: usize = 4;
 
 /// The capacity of the nursery. A scan of all its entries must cost less than a cache miss.
 const NURSERY_SIZE: usize = 32;
-/// Set in a timer's `heap_index` if the rest is an index into the nursery.
+/// Set in a timer's `heap_index` if the rest is the exact index of an entry in the nursery.
 pub(crate) const IN_NURSERY: u32 = 1 << 31;
 
 #[derive(Clone, Copy)]
@@ -53,6 +60,11 @@ pub(crate) const VECTOR_POINTER: usize = {
         2
     }
 };
+
+/// Returns the index of the parent of an entry that is not the first one.
+fn parent_of(heap_index: usize) -> usize {
+    (heap_index - 1) / ARITY
+}
 
 impl Heap {
     pub(crate) const fn new() -> Self {
@@ -135,8 +147,8 @@ impl Heap {
         let is_there = |entry: &Entry| core::ptr::eq(entry.timer, timer);
         // In a child of fork, the index may be one into the parent's heap, so the entry is compared.
         if heap_index & IN_NURSERY == 0 {
-            if self.entries.get(heap_index as usize).is_some_and(is_there) {
-                self.remove_at(heap_index as usize);
+            if let Some(heap_index) = self.find(heap_index as usize, is_there) {
+                self.remove_at(heap_index);
             }
         } else if self.nursery.get((heap_index - IN_NURSERY) as usize).is_some_and(is_there) {
             let at = (heap_index - IN_NURSERY) as usize;
@@ -145,6 +157,24 @@ impl Heap {
                 moved.timer.heap_index.store(heap_index, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Returns the index of an entry in the heap itself. It is `at_or_below`, or that of an ancestor.
+    #[inline]
+    fn find(&self, at_or_below: usize, is_wanted: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let is_at = |index: usize| self.entries.get(index).is_some_and(&is_wanted);
+        // The leader removes the first one.
+        if is_at(0) {
+            return Some(0);
+        }
+        let mut index = at_or_below;
+        while index > 0 {
+            if is_at(index) {
+                return Some(index);
+            }
+            index = parent_of(index);
+        }
+        None
     }
 
     /// Removes the entry at this index of the heap itself.
@@ -191,7 +221,7 @@ impl Heap {
 
     fn sift_up(&mut self, mut heap_index: usize, entry: Entry) {
         while heap_index > 0 {
-            let parent = (heap_index - 1) / ARITY;
+            let parent = parent_of(heap_index);
             if self.entries[parent].deadline <= entry.deadline {
                 break;
             }
@@ -209,7 +239,7 @@ impl Heap {
             if entry.deadline <= self.entries[earliest].deadline {
                 break;
             }
-            self.set_entry(heap_index, self.entries[earliest]);
+            self.entries[heap_index] = self.entries[earliest];
             heap_index = earliest;
         }
         self.set_entry(heap_index, entry);
@@ -251,5 +281,41 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 666);
+    }
+
+    /// An index in the timer of each entry that leads to this entry.
+    fn check_indices(heap: &Heap) {
+        for (index, entry) in heap.entries.iter().enumerate() {
+            let stored = entry.timer.heap_index.load(Ordering::Relaxed) as usize;
+            assert_eq!(heap.find(stored, |found| core::ptr::eq(found.timer, entry.timer)), Some(index));
+        }
+    }
+
+    #[test]
+    fn a_timer_is_found_after_its_entry_has_moved_up() {
+        const COUNT: u64 = 500;
+        let mut heap = Heap::new();
+        let timers: Vec<_> = (0..COUNT).map(|_| timer()).collect();
+        for (deadline, timer) in timers.iter().enumerate() {
+            heap.push(Entry { deadline: Deadline(deadline as u64), timer }).unwrap();
+        }
+        heap.flush_nursery().unwrap();
+        // Entries move up by several levels, and the stored indices are soon beyond the end of the heap.
+        for first in &timers[..400] {
+            assert!(core::ptr::eq(heap.peek().unwrap().timer, *first));
+            heap.remove(first);
+            check_indices(&heap);
+        }
+        // New entries with early deadlines move the others down again.
+        for timer in &timers[..50] {
+            heap.push(Entry { deadline: Deadline(0), timer }).unwrap();
+        }
+        heap.flush_nursery().unwrap();
+        check_indices(&heap);
+        for timer in timers.iter().rev() {
+            heap.remove(timer);
+            check_indices(&heap);
+        }
+        assert_eq!(heap.len(), 0);
     }
 }

@@ -68,7 +68,7 @@ pub struct Timer {
     thread: AtomicUsize,
     /// The interval in seconds, as the bits of an `f64`.
     interval: AtomicU64,
-    /// The position in the heap, or `NOT_IN_HEAP`.
+    /// Where the heap finds the timer's entry (`timer::heap`), or `NOT_IN_HEAP`.
     pub(crate) heap_index: AtomicU32,
     state: AtomicU32,
 }

@@ -91,8 +91,8 @@ threading: process #, 2 threads
     "others": """\
 threading: process #, 6 threads, 2 of them deadlocked:
   "Thread-1" waits for lock #, owned by "MainThread", for # s
-  "MainThread" waits in the process exit or a shutdown for 5 non-daemon threads and 39 timers, for # s
-"MainThread" #  waits in the process exit or a shutdown for 5 non-daemon threads and 39 timers, for # s
+  "MainThread" waits in the process exit or a shutdown for 5 non-daemon threads and 38 timers, for # s
+"MainThread" #  waits in the process exit or a shutdown for 5 non-daemon threads and 38 timers, for # s
     owns lock # (2 waiters)
     owns rlock #
 "sleeper" #  sleeps, for # s, for at most # s more
@@ -101,7 +101,6 @@ threading: process #, 6 threads, 2 of them deadlocked:
 "Thread-1" #  waits for lock #, owned by "MainThread", for # s
 "a name that is longer than a report shows: \u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9" #  waits for \
 semaphore # (0 left, 1 waiter), for # s
-"Thread-2" timer, due in # s
 "Thread-25" timer, due in # s
 "Thread-8" timer, due in # s
 "Thread-31" timer, due in # s
@@ -109,7 +108,8 @@ semaphore # (0 left, 1 waiter), for # s
 "Thread-37" timer, due in # s
 "Thread-20" timer, due in # s
 "Thread-3" timer, due in # s
-32 more pending timers
+"Thread-26" timer, due in # s
+31 more pending timers
 """,
     "exit_callbacks": """\
 threading: process #, 2 threads, 2 of them deadlocked:

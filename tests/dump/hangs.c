@@ -238,7 +238,7 @@ static void forked(void)
 /* All other waits. */
 static void others(void)
 {
-    threading_timer *timer;
+    threading_timer *timer, *first = NULL;
     CHECK(threading_lock_acquire(unnamed) == THREADING_OK);
     CHECK(threading_rlock_acquire(rlock) == THREADING_OK);
     threading_thread *sleeper = start("sleeper", sleep_long, NULL);
@@ -249,11 +249,16 @@ static void others(void)
           "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", acquire_semaphore, unbounded);
     for (int index = 0; index < 40; index++) {
         CHECK((timer = threading_timer_new(3600 + 10 * (index * 7 % 40), do_nothing, NULL)) != NULL);
+        if (index == 0) {
+            first = timer;
+        }
         if (index == 3) {
             CHECK(threading_thread_set_daemon(threading_timer_thread(timer), true) == THREADING_OK);
         }
         CHECK(threading_timer_start(timer) == THREADING_OK);
     }
+    /* The entries of others move up in the heap, without a change of these timers. */
+    CHECK(threading_timer_cancel(first) == THREADING_OK && threading_timer_free(first) == THREADING_OK);
 }
 
 /* Threads that use locks all the time, always in the same order. */
