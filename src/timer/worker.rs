@@ -407,10 +407,12 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     });
     let function = thread.function_address();
     libc_state::clear_errno();
-    let stopwatch = if state.is_trusted(function) { Stopwatch::unmeasured() } else { Stopwatch::start() };
+    let is_trusted = state.is_trusted(function);
+    let stopwatch = if is_trusted { Stopwatch::unmeasured() } else { Stopwatch::start() };
     // SAFETY: the creator of the timer guarantees that the function may be called with the argument.
     let result = observe_accesses(|| unsafe { thread.run_override_or_target() });
-    let stopped = stopwatch.stop();
+    let reused = if is_trusted { state.reuse_last_end() } else { None };
+    let stopped = reused.or_else(|| stopwatch.stop());
     if !thread.has_flag(TIMER) {
         // The function forked, and this is the child: the thread is the main thread there.
         return;
