@@ -16,7 +16,8 @@
 //!
 //! # Monitoring
 //!
-//! A function is called only while a follower can monitor it. So each leader that blocks in a function is replaced,
+//! A function is called only while a follower can monitor it. The first follower is created shortly before the first
+//! timer is due, so that the thread's creation does not delay it. So each leader that blocks in a function is replaced,
 //! and the new leader in turn ensures that it has a monitor. `timer::queue` says what happens when no thread can be
 //! created.
 //!
@@ -63,6 +64,10 @@ use crate::timer::queue::{
 /// How long the leader may be in one function before the monitor replaces it, in nanoseconds. It is divided by one
 /// plus the number of blocked workers, so that many functions that block together are replaced quickly.
 const TAKEOVER_NS: u64 = 500_000;
+
+/// How long before the deadline of the first timer a follower is created, in nanoseconds. To create a thread and let it
+/// begin takes some hundred microseconds.
+const SPAWN_AHEAD_NS: u64 = 1_000_000;
 
 /// Why a worker was created.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -338,6 +343,21 @@ impl TimerQueue {
         true
     }
 
+    /// Called by the leader, which is about to sleep. Returns when it must look at the heap again, if the earliest
+    /// deadline is `deadline`. If there is no follower, creates one shortly before the deadline: at the deadline, that
+    /// would delay the function.
+    fn next_wake(&mut self, deadline: Deadline, now: Deadline) -> Deadline {
+        if self.followers > 0 || self.spawning || !self.retry_at.has_passed() {
+            return deadline;
+        }
+        if deadline > now.add_ns(SPAWN_AHEAD_NS) {
+            return Deadline(deadline.0 - SPAWN_AHEAD_NS);
+        }
+        // If this fails, `ensure_monitor` tries again.
+        let _ = self.ensure_thread();
+        deadline
+    }
+
     /// Called by the leader. Removes the first timer, if it is due and its function may be called in the current state
     /// of the thread, and returns it. Reads the clock only if the last reading, in `now`, is earlier than the deadline.
     fn pop_due(&mut self, now: &mut Deadline, state: &ThreadState) -> Option<&'static Timer> {
@@ -349,7 +369,7 @@ impl TimerQueue {
         if first.deadline > *now {
             *now = Deadline::now();
             if first.deadline > *now {
-                self.leader_wakes_at = first.deadline;
+                self.leader_wakes_at = self.next_wake(first.deadline, *now);
                 self.clear_unmonitored();
                 return None;
             }
