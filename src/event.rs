@@ -21,7 +21,7 @@
 //! | `SET` | not set | clear | acquire and release |
 //! | `LIVE`, n waiters | not `LIVE`, the rest unchanged | destroy, which then wakes all waiters. They began to wait while the last reference was released | acquire and release |
 //! | not set, n waiters of the parent | not set, no waiters | in a child of fork, the first thread that begins to wait | relaxed |
-//! | not set, n waiters of the parent | not set, 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait (`sync::own_waiter`) | relaxed |
+//! | not set, n waiters | not set, n + 1 waiters | in a child of fork, then the thread that forked, in a signal handler during its wait (`sync::own_waiter`) | relaxed |
 //!
 //! A wait that ends, and an is_set that finds `SET`, read the word with acquire.
 //!

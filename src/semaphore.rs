@@ -23,7 +23,7 @@
 //! | value v | value v + k | release, which then wakes at most k waiters | release |
 //! | `LIVE` | not `LIVE`; with `FREED_WITH_WAITERS` and all waiters woken if there are more waiters than permits | destroy | acquire and release |
 //! | n waiters of the parent | no waiters | in a child of fork, the first thread that begins to wait | relaxed |
-//! | n waiters of the parent | 1 waiter | in a child of fork, the thread that forked, in a signal handler during its wait (`sync::own_waiter`) | relaxed |
+//! | n waiters | n + 1 waiters | in a child of fork, then the thread that forked, in a signal handler during its wait (`sync::own_waiter`) | relaxed |
 //!
 //! Of the acquires, only those of the first and the fourth row are needed. The others share their code (`cas_acquire`):
 //! the stronger ordering costs nothing where a thread is about to block.

@@ -26,25 +26,24 @@ pub(crate) trait CountsWaiters: Object {
     /// Called before a thread counts itself: in a child of fork, discards the waiters of the parent.
     #[inline]
     fn discard_parents_waiters(&self, tag: u64) {
-        self.waiter_epoch().sync_after_fork(|| self.keep_waiters(tag, |_| 0));
+        self.waiter_epoch().sync_after_fork(|| self.change_word(tag, |word| word & !Self::WAITERS));
     }
 
-    /// In a child of fork: discards the waiters of the parent, but keeps the calling thread if the word counts it.
+    /// In a child of fork: discards the waiters of the parent, but counts the calling thread again if the word has counted
+    /// it. The thread may wait for the object in several calls, if signal handlers wait.
     fn keep_own_waiter(&self, tag: u64, waiter: &OwnWaiter) {
-        self.waiter_epoch().sync_after_fork(|| {
-            self.keep_waiters(tag, |word| {
-                if waiter.decide(|key| Self::is_counted(word, key)) { Self::WAITER } else { 0 }
-            });
+        self.discard_parents_waiters(tag);
+        self.change_word(tag, |word| {
+            if waiter.decide(|key| Self::is_counted(word, key)) { word + Self::WAITER } else { word }
         });
     }
 
-    /// Changes the waiters in the word to those that `kept` returns for it.
-    fn keep_waiters(&self, tag: u64, kept: impl Fn(u64) -> u64) {
-        let word_of = &self.header().word;
-        let mut word = word_of.load(Ordering::Relaxed);
+    /// Changes the word to the value that `to` returns for it.
+    fn change_word(&self, tag: u64, to: impl Fn(u64) -> u64) {
+        let header_word = &self.header().word;
+        let mut word = header_word.load(Ordering::Relaxed);
         while word & GENERATION == tag & GENERATION {
-            let changed = word & !Self::WAITERS | kept(word);
-            match word_of.compare_exchange_weak(word, changed, Ordering::Relaxed, Ordering::Relaxed) {
+            match header_word.compare_exchange_weak(word, to(word), Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }

@@ -21,7 +21,8 @@
 //!
 //! One case is not solved: other threads of the child may give the word the expected value again while the handler still
 //! runs, if they wait for the same object, and the fork has interrupted the one or two instructions before the
-//! compare-and-swap. The count is then wrong by one. The word has no room for a number that would prevent that.
+//! compare-and-swap. So may a call of this thread on the same object, if the wait is in a signal handler that has
+//! interrupted that call. The count is then wrong by one. The word has no room for a number that would prevent that.
 
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 

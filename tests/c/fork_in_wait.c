@@ -267,6 +267,116 @@ static void wait_goes_on(void)
     CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
 }
 
+/* -------------------------------------------------- waits of a thread and of its signal handler for one object */
+
+static threading_status wait_event_for(void *event, double seconds)
+{
+    return threading_event_wait_timeout(event, seconds);
+}
+
+static threading_status wake_event(void *event)
+{
+    return threading_event_set(event);
+}
+
+static threading_status wait_counted_semaphore(void *semaphore, double seconds)
+{
+    return threading_semaphore_acquire_timeout(semaphore, seconds);
+}
+
+static threading_status wake_semaphore(void *semaphore)
+{
+    return threading_semaphore_release(semaphore);
+}
+
+static struct {
+    threading_status (*wait)(void *object, double seconds);
+    threading_status (*wake)(void *object);
+    void *object;
+    struct interrupted_thread interrupted;
+    test_blocker in_handler;
+    threading_status status_in_handler;
+    atomic_int handler_has_waited;
+} nested;
+
+static void wait_in_handler(int signal)
+{
+    (void)signal;
+    about_to_block(&nested.in_handler);
+    nested.status_in_handler = nested.wait(nested.object, 0.3);
+    atomic_store(&nested.handler_has_waited, 1);
+}
+
+/* Interrupts the wait, and then that of the handler, in which the second handler forks. */
+static void *interrupt_both(void *arg)
+{
+    wait_until_blocked(&nested.interrupted.blocker);
+    CHECK_INT(pthread_kill(nested.interrupted.thread, SIGUSR2), 0);
+    wait_until_blocked(&nested.in_handler);
+    CHECK_INT(pthread_kill(nested.interrupted.thread, SIGUSR1), 0);
+    return arg;
+}
+
+static void *wake_after_handler(void *object)
+{
+    wait_until(is_nonzero, &nested.handler_has_waited);
+    CHECK_STATUS(nested.wake(object), THREADING_OK);
+    return NULL;
+}
+
+static void start_wake_after_handler(void *object)
+{
+    start_daemon(wake_after_handler, object);
+}
+
+static void fork_in_nested_waits(threading_status (*wait)(void *object, double seconds),
+                                 threading_status (*wake)(void *object), void *object)
+{
+    static const struct wait nested_wait = {NULL, NULL, start_wake_after_handler, THREADING_OK, NULL};
+    struct sigaction waits = {.sa_handler = wait_in_handler}, forks = {.sa_handler = fork_in_handler};
+    threading_thread *wakes, *interrupts;
+    double start = now();
+    memset(&nested, 0, sizeof nested);
+    nested.wait = wait;
+    nested.wake = wake;
+    nested.object = object;
+    nested.interrupted.thread = pthread_self();
+    register_fork_handler();
+    CHECK_INT(sigaction(SIGUSR1, &forks, NULL), 0);
+    CHECK_INT(sigaction(SIGUSR2, &waits, NULL), 0);
+    wakes = spawn(wake_after_handler, object);
+    waiting = &nested_wait;
+    waiting_for = object;
+    forked = -1;
+    interrupts = spawn(interrupt_both, NULL);
+    about_to_block(&nested.interrupted.blocker);
+    CHECK_STATUS(wait(object, TEST_LIMIT), THREADING_OK);
+    CHECK_RESULT(nested.status_in_handler, THREADING_TIMED_OUT);
+    CHECK(now() - start < TEST_LIMIT / 2);
+    if (forked == 0)
+        return;
+    waiting = NULL;
+    join(interrupts);
+    join(wakes);
+    CHECK_INT(child_status(forked), 7);
+}
+
+static void nested_waits_go_on(void)
+{
+    threading_event *event = event_new();
+    threading_semaphore *semaphore;
+    fork_in_nested_waits(wait_event_for, wake_event, event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    if (forked == 0)
+        _exit(7);
+    semaphore = threading_semaphore_new(0);
+    fork_in_nested_waits(wait_counted_semaphore, wake_semaphore, semaphore);
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+    if (forked == 0)
+        _exit(7);
+}
+
 /* -------------------------------------------------------------------------------------------------- joins */
 
 /* The join must not return before the signal: the child would then join a thread that it does not have. */
@@ -597,11 +707,6 @@ static threading_status wait_counted_event(void *event, double seconds)
     return status;
 }
 
-static threading_status wake_event(void *event)
-{
-    return threading_event_set(event);
-}
-
 static void check_and_free_event(void *event, threading_status status, bool is_woken)
 {
     (void)status;
@@ -612,16 +717,6 @@ static void check_and_free_event(void *event, threading_status status, bool is_w
 static void *counted_semaphore(void)
 {
     return threading_semaphore_new(0);
-}
-
-static threading_status wait_counted_semaphore(void *semaphore, double seconds)
-{
-    return threading_semaphore_acquire_timeout(semaphore, seconds);
-}
-
-static threading_status wake_semaphore(void *semaphore)
-{
-    return threading_semaphore_release(semaphore);
 }
 
 static void check_and_free_semaphore(void *semaphore, threading_status status, bool is_woken)
@@ -714,6 +809,7 @@ static void fork_after_a_wait_that_was_left(void)
     }
 
 WITH_SLEEPING_THREADS(wait_goes_on)
+WITH_SLEEPING_THREADS(nested_waits_go_on)
 WITH_SLEEPING_THREADS(join_returns)
 WITH_SLEEPING_THREADS(freed_in_the_child)
 WITH_SLEEPING_THREADS(fork_in_a_hang_hook)
@@ -724,6 +820,8 @@ WITH_SLEEPING_THREADS(fork_at_any_instruction)
 
 static const struct test_case cases[] = {
     {"a wait that a signal handler interrupts with fork goes on in the child", wait_goes_on_case},
+    {"waits of a thread and of its signal handler for one object go on in a child that a second handler forks",
+     nested_waits_go_on_case},
     {"a join that a signal handler interrupts with fork returns in the child", join_returns_case},
     {"a wait that a signal handler interrupts with fork ends if the child frees the object", freed_in_the_child_case},
     {"a wait goes on in a child that a hang hook forks", fork_in_a_hang_hook_case},
