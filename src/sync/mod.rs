@@ -1,7 +1,8 @@
 //! The library's own synchronization, below all objects.
 //!
 //! - [`fork_epoch`] counts the forks that led to this process;
-//! - [`fork_list`] has what a thread goes on with in a child that it forks in a signal handler or a callback;
+//! - [`stack_list`] has what a thread is in the middle of, and [`fork_list`] what a thread goes on with in a child that it
+//!   forks in a signal handler or a callback;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin; [`batching`] decides whether a spinning waiter lets more accumulate before it takes something;
@@ -32,6 +33,7 @@ pub(crate) mod own_waiter;
 pub(crate) mod padded;
 mod park;
 pub(crate) mod spin_wait;
+pub(crate) mod stack_list;
 pub(crate) mod wait_note;
 pub(crate) mod wait_observer;
 pub(crate) mod wait_queue;

@@ -7,6 +7,7 @@ use core::slice;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::calling_thread::with_cancel_disabled;
+use crate::sys::pthread;
 
 /// Maps `bytes` of zeroed memory, preferably at `hint` (0: anywhere).
 pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
@@ -58,6 +59,16 @@ pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
     // SAFETY: guaranteed by the caller.
     cfg!(target_os = "linux")
         && unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
+}
+
+/// Returns whether this memory is mapped; true if the system does not say.
+pub(crate) fn is_mapped(start: usize, bytes: usize) -> bool {
+    let page = start & !(pthread::page_size() - 1);
+    // SAFETY: the advice is the default one, which does not change what the pages contain.
+    sys::preserving_errno(|| unsafe {
+        libc::madvise(page as *mut libc::c_void, start + bytes - page, libc::MADV_NORMAL) == 0
+            || sys::errno() != libc::ENOMEM
+    })
 }
 
 /// Returns whether the process's address space is limited (`RLIMIT_AS`).

@@ -68,7 +68,7 @@ fn with_attributes<R>(f: impl FnOnce(*mut libc::pthread_attr_t) -> R) -> Result<
     Ok(result)
 }
 
-fn page_size() -> usize {
+pub(crate) fn page_size() -> usize {
     // SAFETY: no preconditions.
     (unsafe { sys::sysconf(libc::_SC_PAGESIZE) }) as usize
 }

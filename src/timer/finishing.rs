@@ -1,8 +1,8 @@
 //! The end of a timer that has fired or was cancelled.
 //!
 //! A timer whose function will not be called finishes after the destructor of its argument has returned. The thread
-//! that calls the destructor (in a cancel or a start) keeps the timer in a list of its own ([`FinishingTimer`]),
-//! because no other thread can finish that timer. If the destructor exits the process or shuts the library down, the
+//! that calls the destructor (in a cancel or a start) keeps the timer in a list of its own ([`FinishingTimer`], an entry
+//! of a `sync::stack_list`), because no other thread can finish that timer. If the destructor exits the process or shuts the library down, the
 //! exit or shutdown does not wait for these timers, and joining one of them in the destructor fails as a deadlock.
 
 use core::cell::Cell;
@@ -10,7 +10,10 @@ use core::cell::Cell;
 use crate::handle::Handle;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::mutex::InternalMutexGuard;
+use crate::sync::stack_list;
+use crate::sync::stack_list::StackEntry;
 use crate::sys::tls;
+use crate::sys::tls::PerThread;
 use crate::thread::object::{TIMER, Thread};
 use crate::thread::registry;
 use crate::thread::registry::Registry;
@@ -26,38 +29,37 @@ pub(super) fn destroy_arg_and_finish(thread: &'static Thread, timer: &'static Ti
     }
 }
 
-/// A timer that the calling thread finishes when the destructor of the timer's argument returns. It lies in a stack
-/// frame of that thread; `tls` has the list of these frames.
+/// A timer that the calling thread finishes when the destructor of the timer's argument returns.
+#[repr(C)]
 struct FinishingTimer {
+    entry: StackEntry,
     thread: Handle<Thread>,
     /// Identifies the outermost exit or shutdown that does not wait for this timer, by an address in its stack frame;
     /// 0 if there is none.
     shutdown_id: Cell<usize>,
-    next: *const FinishingTimer,
 }
 
 impl FinishingTimer {
     /// Calls `destroy` with the timer in the list. `destroy` does not unwind, because callbacks must return.
     fn track(thread: &'static Thread, destroy: impl FnOnce()) {
-        let next = tls::with(|block| block.finishing_timers.get());
-        let finishing = FinishingTimer {
-            thread: thread.handle(),
-            shutdown_id: Cell::new(0),
-            next: next as *const FinishingTimer,
-        };
-        tls::with(|block| block.finishing_timers.set(core::ptr::from_ref(&finishing) as usize));
+        let thread = thread.handle();
+        let finishing = FinishingTimer { entry: StackEntry::new(), thread, shutdown_id: Cell::new(0) };
+        finishing.entry.add(Self::first, [thread.bits(), 0]);
         destroy();
-        tls::with(|block| block.finishing_timers.set(next));
+        finishing.entry.remove(Self::first);
+    }
+
+    fn first(block: &PerThread) -> &Cell<usize> {
+        &block.finishing_timers
     }
 
     /// Calls `f` for each entry of the calling thread.
     fn for_each(mut f: impl FnMut(&FinishingTimer)) {
-        let mut at = tls::with(|block| block.finishing_timers.get()) as *const FinishingTimer;
-        // SAFETY: the entries lie in stack frames of this thread that have not returned.
-        while let Some(finishing) = unsafe { at.as_ref() } {
-            f(finishing);
-            at = finishing.next;
-        }
+        stack_list::for_each(Self::first, |at, _| {
+            // SAFETY: a valid entry is the first field of a `FinishingTimer`. If a callback has left its frame by
+            // siglongjmp(), the other fields may have any value, which is valid for them.
+            f(unsafe { &*(at as *const FinishingTimer) });
+        });
     }
 
     /// Returns the thread, or `None` if it has been freed, because a child of fork has discarded the timer.

@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <setjmp.h>
+#include <sys/mman.h>
 
 #define WAIT_LIMIT TEST_LIMIT
 #include "../objects.h"
@@ -801,6 +802,50 @@ static void fork_after_a_wait_that_was_left(void)
     CHECK_INT(child_status(child), 7);
 }
 
+static int leave_action(void *arg)
+{
+    (void)arg;
+    siglongjmp(before_wait, 1);
+}
+
+static threading_barrier *barrier_of_action;
+
+static void leave_barrier_in_handler(int signal)
+{
+    (void)signal;
+    (void)threading_barrier_wait(barrier_of_action, NULL);
+}
+
+/* What is left of a wait may also be on another stack, which does not exist any more: that of a coroutine, or of signal
+ * handlers. */
+static void wait_and_fork_after_a_stack_was_unmapped(void)
+{
+    const size_t size = 256 * 1024;
+    stack_t stack = {.ss_size = size}, none = {.ss_flags = SS_DISABLE};
+    struct sigaction action = {.sa_handler = leave_barrier_in_handler, .sa_flags = SA_ONSTACK};
+    threading_event *event = event_new();
+    pid_t child;
+    if (TEST_SANITIZED)
+        SKIP("sanitizers do not support a signal handler that leaves its stack");
+    barrier_of_action = threading_barrier_new(1, leave_action, NULL);
+    stack.ss_sp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(stack.ss_sp != MAP_FAILED);
+    CHECK_INT(sigaltstack(&stack, NULL), 0);
+    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
+    if (sigsetjmp(before_wait, 1) == 0) {
+        raise(SIGUSR1);
+        CHECK(false);
+    }
+    CHECK_INT(sigaltstack(&none, NULL), 0);
+    CHECK_INT(munmap(stack.ss_sp, size), 0);
+    CHECK_STATUS(threading_event_wait_timeout(event, 0.001), THREADING_TIMED_OUT);
+    child = fork();
+    if (child == 0)
+        _exit(7);
+    CHECK_INT(child_status(child), 7);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
 #define WITH_SLEEPING_THREADS(check)                                                                         \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
@@ -814,6 +859,7 @@ WITH_SLEEPING_THREADS(join_returns)
 WITH_SLEEPING_THREADS(freed_in_the_child)
 WITH_SLEEPING_THREADS(fork_in_a_hang_hook)
 WITH_SLEEPING_THREADS(fork_after_a_wait_that_was_left)
+WITH_SLEEPING_THREADS(wait_and_fork_after_a_stack_was_unmapped)
 #ifdef STEPWISE
 WITH_SLEEPING_THREADS(fork_at_any_instruction)
 #endif
@@ -826,6 +872,8 @@ static const struct test_case cases[] = {
     {"a wait that a signal handler interrupts with fork ends if the child frees the object", freed_in_the_child_case},
     {"a wait goes on in a child that a hang hook forks", fork_in_a_hang_hook_case},
     {"a thread may fork after a signal handler has left its wait by siglongjmp", fork_after_a_wait_that_was_left_case},
+    {"a thread may wait and fork after it has left a wait on a stack that was unmapped",
+     wait_and_fork_after_a_stack_was_unmapped_case},
 #ifdef STEPWISE
     {"a signal handler may fork while a thread counts itself as a waiter of an event or a semaphore",
      fork_at_any_instruction_case},

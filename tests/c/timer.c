@@ -1,5 +1,7 @@
 /* Timer: intervals, order, cancel, its thread, its rlocks and locals, and that timers do not affect each other. */
-#include "test.h"
+#include "child.h"
+
+#include <setjmp.h>
 
 #if defined(__linux__)
 #include <dirent.h>
@@ -810,6 +812,49 @@ static void pthread_exit_in_function(void)
     }
 }
 
+/* --------------------------------------------------------------------------------------- destructors that are left */
+
+static jmp_buf before_cancel;
+
+static void leave_destructor(void *arg)
+{
+    (void)arg;
+    longjmp(before_cancel, 1);
+}
+
+/* Uses the memory that the cancel had on the stack. */
+static void overwrite_stack(void)
+{
+    volatile unsigned char bytes[16 * 1024];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0x5a;
+}
+
+static void check_left_destructor(void)
+{
+    threading_timer *left = threading_timer_new(3600, NULL, &before_cancel), *other;
+    CHECK_STATUS(threading_thread_set_daemon(threading_timer_thread(left), 1), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(left), leave_destructor), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(left), THREADING_OK);
+    if (setjmp(before_cancel) == 0) {
+        (void)threading_timer_cancel(left);
+        CHECK(false);
+    }
+    overwrite_stack();
+    other = threading_timer_new(0.001, NULL, NULL);
+    CHECK_STATUS(threading_timer_start(other), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(other), TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(left), 0.001), THREADING_TIMED_OUT);
+    exit(0);
+}
+
+static void destructor_that_is_left(void)
+{
+    if (TEST_SANITIZED)
+        SKIP("sanitizers do not support a longjmp out of a library that they have not instrumented");
+    CHECK(run_in_child(check_left_destructor));
+}
+
 static const struct test_case cases[] = {
     {"a timer does not run before its interval has passed", after_the_interval},
     {"timers run in the order of their deadlines", order_of_deadlines},
@@ -835,6 +880,7 @@ static const struct test_case cases[] = {
     {"a timer's function may start timers", timers_start_timers},
     {"an rlock that a timer acquired is not owned by later timers", timers_are_distinct_owners},
     {"the values of a timer's locals are destroyed before its join returns", locals_destroyed_at_end},
+    {"a process whose thread has left a destructor by longjmp uses other timers, and exits", destructor_that_is_left},
     {"pthread_exit in a function makes the result NULL and does not affect other timers", pthread_exit_in_function},
 };
 
