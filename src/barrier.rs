@@ -56,7 +56,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::own_waiter::OwnWaiter;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
-use crate::sync::waiter::{self, ABORTED, FORKED, FREED, GRANTED, QUEUED, RETRY, Waiter};
+use crate::sync::waiter::{ABORTED, FORKED, FREED, GRANTED, QUEUED, RETRY, Waiter, WaiterLease};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::offsets::offsets;
@@ -250,7 +250,8 @@ impl Handle<Barrier> {
     /// Waits until all threads have arrived. Returns the arrival index. If the timeout expires, the barrier breaks.
     pub fn wait_timeout(self, timeout: Timeout) -> Result<usize> {
         let (_, tag) = self.check()?;
-        let waiter = waiter::current()?;
+        let lease = WaiterLease::new();
+        let waiter = lease.begin()?;
         let call = BlockingCall::new(self);
         let barrier = call.begin()?;
         let mut deadline = None;
@@ -260,6 +261,8 @@ impl Handle<Barrier> {
                     barrier.park(waiter, round_number, Deadline::NEVER)
                 }
                 Arrival::Last(arrival_index, round_number) => {
+                    // The action may wait.
+                    lease.end();
                     return barrier.finish_round(tag, arrival_index, round_number);
                 }
                 Arrival::Wait(arrival_index, round_number) => {

@@ -21,7 +21,7 @@ use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::QueueNote;
-use crate::sync::waiter::{self, ABORTED, FORKED, GRANTED, OFFERED, QUEUED, RETRY, Waiter};
+use crate::sync::waiter::{ABORTED, FORKED, GRANTED, OFFERED, QUEUED, RETRY, Waiter, WaiterLease};
 use crate::time::{Deadline, Timeout};
 
 /// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue: for
@@ -63,7 +63,8 @@ impl RawLock {
                 break;
             }
         }
-        let waiter = waiter::current()?;
+        let lease = WaiterLease::new();
+        let waiter = lease.begin()?;
         pin()?;
         let deadline = timeout.deadline();
         self.acquire_queued(owner_tag, waiter, deadline, false, self.note(waiter, deadline))

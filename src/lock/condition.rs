@@ -60,7 +60,7 @@ use crate::lock::rlock::RLock;
 use crate::sync::mutex::InternalMutex;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
-use crate::sync::waiter::{self, FORKED, NOTIFIED, QUEUED, Waiter};
+use crate::sync::waiter::{FORKED, NOTIFIED, QUEUED, Waiter, WaiterLease};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::offsets::offsets;
 use crate::sys::prefetch::prefetch_for_write;
@@ -416,7 +416,8 @@ impl Condition {
         let lock = self.load_lock();
         // The lock may be that of a newer condition in the slot. If the calling thread holds that, the pin fails below.
         let owner_tag = handle.or_handle_error(lock.owner_tag_if_held())?;
-        let waiter = waiter::current()?;
+        let lease = WaiterLease::new();
+        let waiter = lease.begin()?;
         let call = lock.blocking_call();
         let raw = call.begin()?;
         self.enqueue(handle, tag, owner_tag, waiter)?;

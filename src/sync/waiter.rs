@@ -30,6 +30,12 @@
 //! The waiter reads the last seven of the table with acquire. After a wait, the record keeps its last state until the
 //! next wait stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
 //!
+//! # Waits in signal handlers
+//!
+//! A signal handler that interrupts a wait may wait, too, although that is not supported, or may leave the wait by
+//! siglongjmp(). The record is then in a queue, and a second queue in it would lose the waiters behind it in the first. So
+//! the block of the thread notes that the record is leased (`WaiterLease`), and further waits use other records.
+//!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 //!
 //! The file exceeds 400 lines with its documentation and tests: the pool of the records also defines what a thread
@@ -136,10 +142,87 @@ const _: () = assert!(size_of::<Waiter>() == 64);
 unsafe impl Sync for Waiter {}
 
 /// Returns the calling thread's record. The exit hook returns it to the pool.
+#[cfg(test)]
 pub(crate) fn current() -> Result<&'static Waiter> {
-    // If the hook cannot be registered, the record's 64 bytes leak when the thread exits; the wait need not fail.
     let _ = register_exit_hook();
     Waiter::mine()
+}
+
+/// In the per-thread block, beside the address of the record: the record may be in a queue, or enter one.
+const LEASED: usize = 1;
+
+/// The use of a record for one call that may enter queues, from `begin` until `end` or until it is dropped. It must not move
+/// in between.
+pub(crate) struct WaiterLease {
+    /// For a call in a signal handler that has interrupted another lease: what the block contained before. Otherwise 0.
+    outer: Cell<usize>,
+    is_begun: Cell<bool>,
+    /// The fork epoch in which this call in a signal handler has begun.
+    epoch: Cell<u32>,
+    /// Keeps the record of the interrupted lease in a child.
+    outer_entry: ForkEntry,
+}
+
+impl WaiterLease {
+    #[inline]
+    pub(crate) fn new() -> WaiterLease {
+        WaiterLease {
+            outer: Cell::new(0),
+            is_begun: Cell::new(false),
+            epoch: Cell::new(0),
+            outer_entry: ForkEntry::new(Waiter::keep_after_fork),
+        }
+    }
+
+    /// Returns the record: that of the calling thread, as a rule. The exit hook returns it to the pool.
+    #[inline]
+    pub(crate) fn begin(&self) -> Result<&'static Waiter> {
+        // If the hook cannot be registered, the record's 64 bytes leak when the thread exits; the wait need not fail.
+        let _ = register_exit_hook();
+        let outer = tls::with(|block| block.waiter.get());
+        let record = if outer & LEASED == 0 { Waiter::mine()? } else { self.begin_nested(outer)? };
+        self.is_begun.set(true);
+        tls::with(|block| block.waiter.set(ptr::from_ref(record) as usize | LEASED));
+        Ok(record)
+    }
+
+    #[cold]
+    fn begin_nested(&self, outer: usize) -> Result<&'static Waiter> {
+        let record = WAITER_POOL.lock().pop()?;
+        self.outer.set(outer);
+        self.epoch.set(fork_epoch());
+        self.outer_entry.add(outer);
+        Ok(Waiter::assign(record))
+    }
+
+    /// The call uses the record no more. Does nothing if the lease has ended.
+    #[inline]
+    pub(crate) fn end(&self) {
+        if self.is_begun.replace(false) {
+            let outer = self.outer.get();
+            let record = tls::with(|block| block.waiter.get()) & !LEASED;
+            tls::with(|block| block.waiter.set(if outer == 0 { record } else { outer }));
+            if outer != 0 {
+                self.end_nested(record);
+            }
+        }
+    }
+
+    #[cold]
+    fn end_nested(&self, record: usize) {
+        self.outer_entry.remove();
+        // In a child that the call has forked, the record is not in a chunk of this process: no other thread gets it.
+        if fork_epoch() == self.epoch.get() {
+            WAITER_POOL.lock().push(record as *const Waiter);
+        }
+    }
+}
+
+impl Drop for WaiterLease {
+    #[inline]
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl Waiter {
@@ -189,7 +272,7 @@ impl Waiter {
     /// Returns the calling thread's record if it has one.
     pub(super) fn mine_if_allocated() -> Option<&'static Waiter> {
         // SAFETY: records are never freed.
-        unsafe { (tls::with(|block| block.waiter.get()) as *const Waiter).as_ref() }
+        unsafe { ((tls::with(|block| block.waiter.get()) & !LEASED) as *const Waiter).as_ref() }
     }
 
     /// Runs a function of the program during a wait of the calling thread. The function may wait, too: with another
@@ -209,11 +292,12 @@ impl Waiter {
         result
     }
 
-    /// Returns the calling thread's record to the pool, at thread exit.
+    /// Returns the calling thread's record to the pool, at thread exit. If the thread has left a wait by siglongjmp(), the
+    /// record may still be in a queue, and is not used again.
     pub(crate) fn release_current() {
-        let waiter = tls::with(|block| block.waiter.take()) as *const Waiter;
-        if !waiter.is_null() {
-            WAITER_POOL.lock().push(waiter);
+        let waiter = tls::with(|block| block.waiter.take());
+        if waiter != 0 && waiter & LEASED == 0 {
+            WAITER_POOL.lock().push(waiter as *const Waiter);
         }
     }
 
@@ -300,11 +384,12 @@ impl Waiter {
         }
     }
 
-    /// In a child of fork, for the record of its only thread, which may have forked during a wait. 0 if it has none. In a
-    /// function that `with_other_record` runs, called for that record first, and then for the one of the wait.
+    /// In a child of fork, for the record of its only thread, which may have forked during a wait: `record` is what the
+    /// block contains, 0 if it has none. In a wait in a signal handler, or in a function that `with_other_record` runs,
+    /// called for that record first, and then for the one of the outer wait.
     fn keep_after_fork(record: usize) {
         // SAFETY: NULL, or a record, which is never freed.
-        let Some(record) = (unsafe { (record as *const Waiter).as_ref() }) else { return };
+        let Some(record) = (unsafe { ((record & !LEASED) as *const Waiter).as_ref() }) else { return };
         record.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
         if matches!(record.state.load(Ordering::Relaxed), QUEUED | SPINNING | PARKED | RETRY | OFFERED) {
             record.state.store(FORKED, Ordering::Relaxed);
@@ -376,7 +461,7 @@ impl WaiterPool {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 /// In a child of fork: the record of the thread that forked, which is in a chunk of the parent. If it has forked in a
-/// function that `with_other_record` runs, that of its wait.
+/// function that `with_other_record` runs, or in a wait in a signal handler, that of the outer wait.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 

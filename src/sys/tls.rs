@@ -17,7 +17,7 @@ pub(crate) struct PerThread {
     /// The owner tag of the thread, or of the timer whose function it runs: the identifier, shifted as in the word of a
     /// lock. 0 before it is first needed. `thread::ident`.
     pub(crate) owner_tag: Cell<u64>,
-    /// The waiter of this thread, 0 before its first wait. `sync::waiter`.
+    /// The waiter of this thread, 0 before its first wait. Bit 0: it may be in a queue. `sync::waiter`.
     pub(crate) waiter: Cell<usize>,
     /// The handle of the current `Thread`, 0 if none has been created yet. `thread`.
     pub(crate) thread: Cell<usize>,

@@ -704,6 +704,83 @@ static void waiter_in_a_handler_keeps_no_object(void)
     CHECK_STATUS(threading_semaphore_free(shared.semaphore), THREADING_OK);
 }
 
+/* ------------------------------------------------------------------- a handler that waits, and interrupts a wait */
+
+static struct {
+    threading_lock *lock, *lock_in_handler;
+    threading_condition *condition_in_handler;
+    threading_barrier *barrier_in_handler;
+    void (*wait_in_handler)(void);
+    atomic_int has_waited;
+    pthread_t first_thread;
+    test_blocker first, second;
+} nested;
+
+static void wait_for_lock(void)
+{
+    CHECK_STATUS(threading_lock_acquire_timeout(nested.lock_in_handler, 0.02), THREADING_TIMED_OUT);
+}
+
+static void wait_for_condition(void)
+{
+    CHECK_STATUS(threading_condition_acquire(nested.condition_in_handler), THREADING_OK);
+    CHECK_STATUS(threading_condition_wait_timeout(nested.condition_in_handler, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_condition_release(nested.condition_in_handler), THREADING_OK);
+}
+
+static void wait_for_barrier(void)
+{
+    CHECK_STATUS(threading_barrier_wait_timeout(nested.barrier_in_handler, 0.02, NULL), THREADING_ERR_BROKEN_BARRIER);
+}
+
+static void wait_in_handler(int signal)
+{
+    (void)signal;
+    nested.wait_in_handler();
+    atomic_store(&nested.has_waited, 1);
+}
+
+static void *acquire_and_release(void *blocker)
+{
+    if (blocker == &nested.first)
+        nested.first_thread = pthread_self();
+    about_to_block(blocker);
+    CHECK_STATUS(threading_lock_acquire_timeout(nested.lock, TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(nested.lock), THREADING_OK);
+    return NULL;
+}
+
+static void handler_that_waits_loses_no_waiter(void)
+{
+    static void (*const waits[])(void) = {wait_for_lock, wait_for_condition, wait_for_barrier};
+    struct sigaction action = {.sa_handler = wait_in_handler};
+    threading_thread *first, *second;
+    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
+    nested.lock = threading_lock_new();
+    nested.lock_in_handler = threading_lock_new();
+    nested.condition_in_handler = threading_condition_new();
+    nested.barrier_in_handler = threading_barrier_new(2, NULL, NULL);
+    CHECK_STATUS(threading_lock_acquire(nested.lock_in_handler), THREADING_OK);
+    for (size_t i = 0; i < TEST_COUNT(waits); i++) {
+        nested.wait_in_handler = waits[i];
+        atomic_store(&nested.has_waited, 0);
+        CHECK_STATUS(threading_lock_acquire(nested.lock), THREADING_OK);
+        first = spawn(acquire_and_release, &nested.first);
+        wait_until_blocked(&nested.first);
+        second = spawn(acquire_and_release, &nested.second);
+        wait_until_blocked(&nested.second);
+        CHECK_INT(pthread_kill(nested.first_thread, SIGUSR1), 0);
+        wait_until(is_nonzero, &nested.has_waited);
+        CHECK_STATUS(threading_lock_release(nested.lock), THREADING_OK);
+        join(first);
+        join(second);
+    }
+    CHECK_STATUS(threading_lock_free(nested.lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(nested.lock_in_handler), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(nested.condition_in_handler), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(nested.barrier_in_handler), THREADING_OK);
+}
+
 static const struct test_case cases[] = {
     {"timed waits do not end early if signals interrupt them", timed_waits_interrupted},
     {"timed waits do not end early if signals with SA_RESTART interrupt them", timed_waits_restarted},
@@ -718,6 +795,8 @@ static const struct test_case cases[] = {
     {"units released in a signal handler are not lost", semaphore_released_in_a_handler},
     {"a waiter in a signal handler does not keep another thread from acquiring the object",
      waiter_in_a_handler_keeps_no_object},
+    {"a signal handler that waits loses no waiter of the lock for which its thread waits",
+     handler_that_waits_loses_no_waiter},
 };
 
 TEST_MAIN(cases)
