@@ -6,8 +6,12 @@
 //! Two backends have the same functions: `futex_linux` (the system call) and `futex_portable` (`parking_lot_core`).
 
 use crate::sys::atomic::{AtomicU32, AtomicU64};
+#[cfg(target_os = "linux")]
+use core::ffi::c_long;
 
 use crate::sys::annotate;
+#[cfg(target_os = "linux")]
+use crate::sys::{self, calling_thread};
 use crate::time::Deadline;
 
 #[cfg(all(not(model), target_os = "linux", not(feature = "portable")))]
@@ -43,6 +47,29 @@ fn wait_polling_signals(word: &AtomicU32, expected: u32, deadline: Deadline) -> 
     let woken = backend::wait(word, expected, until);
     annotate::deliver_signals();
     woken || until != deadline
+}
+
+/// Returns whether the system call by which a thread waits, and which has returned `result`, has ended before the
+/// deadline.
+#[cfg(target_os = "linux")]
+#[inline(always)]
+pub(super) fn is_in_time(result: c_long, deadline: Deadline) -> bool {
+    // EINTR and EAGAIN count as wakeups: the caller checks the word again, and waits for the remaining time.
+    result == 0
+        || match sys::errno() {
+            libc::ETIMEDOUT => false,
+            libc::EINTR | libc::EAGAIN => true,
+            _ => poll_once(deadline),
+        }
+}
+
+/// The system does not permit the call, so that the caller checks the word again and again. Returns false if the deadline
+/// has passed.
+#[cfg(target_os = "linux")]
+#[cold]
+fn poll_once(deadline: Deadline) -> bool {
+    calling_thread::yield_cpu();
+    !deadline.has_passed()
 }
 
 /// Wakes one thread that is parked on `word`. Returns false if no thread is parked there: a thread that is about to

@@ -3,7 +3,7 @@
 use crate::sys::atomic::AtomicU32;
 use core::ptr;
 
-use crate::sys::{self, SavedErrno};
+use crate::sys::SavedErrno;
 use crate::time::Deadline;
 
 // Both functions pass all six arguments of the system call, since interposers of syscall() may read those that it does
@@ -14,7 +14,6 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     // A relative timeout, not the deadline: a preloaded library may have replaced clock_gettime(), so that its clock is
     // not the kernel's (libfaketime).
     let remaining = deadline.remaining();
-    // EINTR and EAGAIN count as wakeups: the caller checks the word again, and waits for the remaining time.
     let _errno = SavedErrno::new();
     // SAFETY: the word is aligned and valid during the call; the timeout is NULL or a timespec.
     let result = unsafe {
@@ -28,12 +27,12 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
             0_u32,
         )
     };
-    result == 0 || sys::errno() != libc::ETIMEDOUT
+    super::is_in_time(result, deadline)
 }
 
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
     // SAFETY: the kernel uses only the address of the word.
-    let woken = sys::preserving_errno(|| unsafe {
+    let woken = crate::sys::preserving_errno(|| unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),

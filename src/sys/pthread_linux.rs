@@ -7,6 +7,7 @@ use std::io::Write;
 use crate::sys;
 use crate::sys::atomic::AtomicU32;
 use crate::sys::calling_thread::with_cancel_disabled;
+use crate::sys::futex;
 use crate::time::Deadline;
 
 /// Registers `word` with the kernel, which clears it after the calling thread's last instruction and wakes one waiter.
@@ -29,9 +30,16 @@ pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -
     let nothing = ptr::null::<u32>();
     // SAFETY: the word is aligned and valid during the call; the timeout is NULL or a timespec.
     sys::preserving_errno(|| unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, timeout, nothing, 0_u32)
-            == 0
-            || sys::errno() != libc::ETIMEDOUT
+        let result = libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT,
+            expected,
+            timeout,
+            nothing,
+            0_u32,
+        );
+        futex::is_in_time(result, deadline)
     })
 }
 
