@@ -18,6 +18,8 @@ use crate::handle::{Handle, Object};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::fork_list::ForkEntry;
 use crate::sync::own_waiter::OwnWaiter;
+use crate::sync::waiter;
+use crate::sync::waiter::Waiter;
 
 /// A blocking call on an object. It begins with `begin`, and ends when this value is dropped.
 pub(crate) struct BlockingCall<T: Object> {
@@ -47,7 +49,7 @@ impl<T: Object> BlockingCall<T> {
     #[inline]
     pub(crate) fn begin(&self) -> Result<&'static T> {
         self.epoch.set(fork_epoch());
-        self.entry.add(ptr::from_ref(self) as usize);
+        self.entry.add([ptr::from_ref(self) as usize, waiter::in_block()]);
         let pin = Handle::<T>::from_bits(self.handle).pin()?;
         self.is_pinned.set(true);
         let object = pin.object;
@@ -61,8 +63,10 @@ impl<T: Object> BlockingCall<T> {
         &self.waiter
     }
 
-    /// In a child of fork: counts the pin, and the thread as a waiter, again.
-    fn keep(call: usize) {
+    /// In a child of fork: keeps the record of the thread, and counts the pin, and the thread as a waiter, again.
+    fn keep(call: usize, record: usize) {
+        // If a signal handler waits, each call has its own record: see `WaiterLease`.
+        Waiter::keep_after_fork(record);
         // SAFETY: `begin` has added this address to the list, from which the call is removed before it is dropped.
         let call = unsafe { &*(call as *const Self) };
         let Ok((object, tag)) = Handle::<T>::from_bits(call.handle).slot() else { return };

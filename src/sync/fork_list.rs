@@ -10,20 +10,20 @@ use crate::sys::tls::PerThread;
 
 /// An entry of the list, from `add` until it is dropped. It must not move in between.
 pub(crate) struct ForkEntry {
-    /// Contains the address of a `fn(usize)`, which is called in the child, and its argument.
+    /// Contains the address of the function, which is called in the child, and its arguments.
     entry: StackEntry,
-    keep: fn(usize),
+    keep: fn(usize, usize),
 }
 
 impl ForkEntry {
     #[inline]
-    pub(crate) fn new(keep: fn(usize)) -> ForkEntry {
+    pub(crate) fn new(keep: fn(usize, usize)) -> ForkEntry {
         ForkEntry { entry: StackEntry::new(), keep }
     }
 
     #[inline]
-    pub(crate) fn add(&self, arg: usize) {
-        self.entry.add(first, [self.keep as usize, arg]);
+    pub(crate) fn add(&self, args: [usize; 2]) {
+        self.entry.add(first, [self.keep as usize, args[0], args[1]]);
     }
 
     /// Removes the entry, if it is in the list.
@@ -49,9 +49,9 @@ fn first(block: &PerThread) -> &Cell<usize> {
 
 /// Calls the functions, in a child of fork.
 pub(crate) fn after_fork_in_child() {
-    stack_list::for_each(first, |_, [keep, arg]| {
+    stack_list::for_each(first, |_, [keep, arg, other_arg]| {
         // SAFETY: the entry is valid, so that this is the function that `new` has stored.
-        let keep = unsafe { mem::transmute::<usize, fn(usize)>(keep) };
-        keep(arg);
+        let keep = unsafe { mem::transmute::<usize, fn(usize, usize)>(keep) };
+        keep(arg, other_arg);
     });
 }

@@ -23,7 +23,7 @@ pub(crate) struct StackEntry {
     outer: Cell<usize>,
     is_listed: Cell<bool>,
     /// Numbers, because the memory may be used for something else when they are read.
-    content: [Cell<usize>; 2],
+    content: [Cell<usize>; 3],
     check: Cell<usize>,
 }
 
@@ -33,27 +33,26 @@ impl StackEntry {
         StackEntry {
             outer: Cell::new(0),
             is_listed: Cell::new(false),
-            content: [Cell::new(0), Cell::new(0)],
+            content: [const { Cell::new(0) }; 3],
             check: Cell::new(0),
         }
     }
 
-    fn content(&self) -> [usize; 2] {
-        [self.content[0].get(), self.content[1].get()]
+    fn content(&self) -> [usize; 3] {
+        self.content.each_ref().map(Cell::get)
     }
 
     fn check_value(&self) -> usize {
         const MULTIPLIER: usize = 0x9E37_79B9_7F4A_7C15_u64 as usize;
-        let [first, second] = self.content();
-        [first, second, self.outer.get()].into_iter().fold(ptr::from_ref(self) as usize, |sum, value| {
-            (sum ^ value).wrapping_mul(MULTIPLIER).rotate_left(15)
-        })
+        let start = ptr::from_ref(self) as usize ^ self.outer.get().rotate_left(1);
+        self.content()
+            .into_iter()
+            .fold(start, |sum, value| (sum ^ value).wrapping_mul(MULTIPLIER).rotate_left(15))
     }
 
     #[inline(never)]
-    pub(crate) fn add(&self, first: FirstEntry, content: [usize; 2]) {
-        self.content[0].set(content[0]);
-        self.content[1].set(content[1]);
+    pub(crate) fn add(&self, first: FirstEntry, content: [usize; 3]) {
+        self.content.iter().zip(content).for_each(|(cell, number)| cell.set(number));
         tls::with(|block| {
             self.outer.set(first(block).get());
             self.check.set(self.check_value());
@@ -107,7 +106,7 @@ fn end_of_list(first: usize) -> usize {
 }
 
 /// Calls `f` with the address and the content of each entry of the calling thread.
-pub(crate) fn for_each(first: FirstEntry, mut f: impl FnMut(usize, [usize; 2])) {
+pub(crate) fn for_each(first: FirstEntry, mut f: impl FnMut(usize, [usize; 3])) {
     let mut at = tls::with(|block| first(block).get());
     let end = end_of_list(at);
     while let Some(entry) = valid_entry(at) {
@@ -130,21 +129,21 @@ mod tests {
 
     fn contents() -> Vec<usize> {
         let mut contents = Vec::new();
-        for_each(first, |_, [content, _]| contents.push(content));
+        for_each(first, |_, [content, ..]| contents.push(content));
         contents
     }
 
     /// Leaves the call of the entry, and adds another one, which uses the same memory.
     fn replace(entry: &mut StackEntry, content: usize) {
         *entry = StackEntry::new();
-        entry.add(first, [content, 0]);
+        entry.add(first, [content, 0, 0]);
     }
 
     #[test]
     fn entries_are_found_innermost_first_and_not_those_of_calls_that_were_left() {
         let mut entries = [0; 3].map(|_| StackEntry::new());
         assert_eq!(contents(), []);
-        (1..).zip(&entries).for_each(|(content, entry)| entry.add(first, [content, 0]));
+        (1..).zip(&entries).for_each(|(content, entry)| entry.add(first, [content, 0, 0]));
         assert_eq!(contents(), [3, 2, 1]);
         entries[2].remove(first);
         assert_eq!(contents(), [2, 1]);
@@ -153,7 +152,7 @@ mod tests {
         assert_eq!(contents(), [4]);
         // Its memory is used for something else.
         entries[1].content[0].set(9);
-        entries[2].add(first, [5, 0]);
+        entries[2].add(first, [5, 0, 0]);
         assert_eq!(contents(), [5, 4]);
         tls::with(|block| block.fork_entries.set(0));
     }

@@ -141,6 +141,12 @@ const _: () = assert!(size_of::<Waiter>() == 64);
 // thread that owns the record.
 unsafe impl Sync for Waiter {}
 
+/// Returns what the block of the calling thread contains: the argument of `keep_after_fork`.
+#[inline(always)]
+pub(crate) fn in_block() -> usize {
+    tls::with(|block| block.waiter.get())
+}
+
 /// Returns the calling thread's record. The exit hook returns it to the pool.
 #[cfg(test)]
 pub(crate) fn current() -> Result<&'static Waiter> {
@@ -151,66 +157,54 @@ pub(crate) fn current() -> Result<&'static Waiter> {
 /// In the per-thread block, beside the address of the record: the record may be in a queue, or enter one.
 const LEASED: usize = 1;
 
-/// The use of a record for one call that may enter queues, from `begin` until `end` or until it is dropped. It must not move
-/// in between.
+/// The use of a record for one call that may enter queues, from `begin` until `end` or until it is dropped.
 pub(crate) struct WaiterLease {
-    /// For a call in a signal handler that has interrupted another lease: what the block contained before. Otherwise 0.
+    /// 0 before the lease has begun, and after it has ended. In a signal handler that has interrupted another lease, what the
+    /// block contained before; otherwise `LEASED`.
     outer: Cell<usize>,
-    is_begun: Cell<bool>,
-    /// The fork epoch in which this call in a signal handler has begun.
+    /// The fork epoch in which a lease in a signal handler has begun.
     epoch: Cell<u32>,
-    /// Keeps the record of the interrupted lease in a child.
-    outer_entry: ForkEntry,
 }
 
 impl WaiterLease {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new() -> WaiterLease {
-        WaiterLease {
-            outer: Cell::new(0),
-            is_begun: Cell::new(false),
-            epoch: Cell::new(0),
-            outer_entry: ForkEntry::new(Waiter::keep_after_fork),
-        }
+        WaiterLease { outer: Cell::new(0), epoch: Cell::new(0) }
     }
 
-    /// Returns the record: that of the calling thread, as a rule. The exit hook returns it to the pool.
+    /// Returns the record: that of the calling thread, as a rule. The exit hook returns it to the pool. In a child of fork,
+    /// the `BlockingCall` that begins next keeps it.
     #[inline]
     pub(crate) fn begin(&self) -> Result<&'static Waiter> {
         // If the hook cannot be registered, the record's 64 bytes leak when the thread exits; the wait need not fail.
         let _ = register_exit_hook();
-        let outer = tls::with(|block| block.waiter.get());
-        let record = if outer & LEASED == 0 { Waiter::mine()? } else { self.begin_nested(outer)? };
-        self.is_begun.set(true);
+        let before = tls::with(|block| block.waiter.get());
+        let record = if before & LEASED == 0 { Waiter::mine()? } else { self.begin_nested()? };
+        self.outer.set(if before & LEASED == 0 { LEASED } else { before });
         tls::with(|block| block.waiter.set(ptr::from_ref(record) as usize | LEASED));
         Ok(record)
     }
 
     #[cold]
-    fn begin_nested(&self, outer: usize) -> Result<&'static Waiter> {
+    fn begin_nested(&self) -> Result<&'static Waiter> {
         let record = WAITER_POOL.lock().pop()?;
-        self.outer.set(outer);
         self.epoch.set(fork_epoch());
-        self.outer_entry.add(outer);
         Ok(Waiter::assign(record))
     }
 
     /// The call uses the record no more. Does nothing if the lease has ended.
     #[inline]
     pub(crate) fn end(&self) {
-        if self.is_begun.replace(false) {
-            let outer = self.outer.get();
-            let record = tls::with(|block| block.waiter.get()) & !LEASED;
-            tls::with(|block| block.waiter.set(if outer == 0 { record } else { outer }));
-            if outer != 0 {
-                self.end_nested(record);
-            }
+        match self.outer.replace(0) {
+            0 => {}
+            LEASED => tls::with(|block| block.waiter.set(block.waiter.get() & !LEASED)),
+            outer => self.end_nested(outer),
         }
     }
 
     #[cold]
-    fn end_nested(&self, record: usize) {
-        self.outer_entry.remove();
+    fn end_nested(&self, outer: usize) {
+        let record = tls::with(|block| block.waiter.replace(outer)) & !LEASED;
         // In a child that the call has forked, the record is not in a chunk of this process: no other thread gets it.
         if fork_epoch() == self.epoch.get() {
             WAITER_POOL.lock().push(record as *const Waiter);
@@ -280,8 +274,8 @@ impl Waiter {
     pub(crate) fn with_other_record<R>(f: impl FnOnce() -> R) -> R {
         let epoch = fork_epoch();
         let mine = tls::with(|block| block.waiter.get());
-        let entry = ForkEntry::new(Waiter::keep_after_fork);
-        entry.add(mine);
+        let entry = ForkEntry::new(|record, _| Waiter::keep_after_fork(record));
+        entry.add([mine, 0]);
         tls::with(|block| block.waiter.set(0));
         let result = f();
         // In a child that `f` has forked, the other record is not in a chunk of this process: no other thread gets it.
@@ -387,7 +381,7 @@ impl Waiter {
     /// In a child of fork, for the record of its only thread, which may have forked during a wait: `record` is what the
     /// block contains, 0 if it has none. In a wait in a signal handler, or in a function that `with_other_record` runs,
     /// called for that record first, and then for the one of the outer wait.
-    fn keep_after_fork(record: usize) {
+    pub(crate) fn keep_after_fork(record: usize) {
         // SAFETY: NULL, or a record, which is never freed.
         let Some(record) = (unsafe { ((record & !LEASED) as *const Waiter).as_ref() }) else { return };
         record.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);

@@ -44,7 +44,7 @@ impl FinishingTimer {
     fn track(thread: &'static Thread, destroy: impl FnOnce()) {
         let thread = thread.handle();
         let finishing = FinishingTimer { entry: StackEntry::new(), thread, shutdown_id: Cell::new(0) };
-        finishing.entry.add(Self::first, [thread.bits(), 0]);
+        finishing.entry.add(Self::first, [thread.bits(), 0, 0]);
         destroy();
         finishing.entry.remove(Self::first);
     }

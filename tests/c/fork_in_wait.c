@@ -362,10 +362,30 @@ static void fork_in_nested_waits(threading_status (*wait)(void *object, double s
     CHECK_INT(child_status(forked), 7);
 }
 
+static threading_status wait_condition_for(void *condition, double seconds)
+{
+    threading_status status;
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    status = threading_condition_wait_timeout(condition, seconds);
+    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+    return status;
+}
+
+static threading_status notify_one(void *condition)
+{
+    notify(condition);
+    return THREADING_OK;
+}
+
 static void nested_waits_go_on(void)
 {
     threading_event *event = event_new();
+    threading_condition *condition = threading_condition_new();
     threading_semaphore *semaphore;
+    fork_in_nested_waits(wait_condition_for, notify_one, condition);
+    CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
+    if (forked == 0)
+        _exit(7);
     fork_in_nested_waits(wait_event_for, wake_event, event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     if (forked == 0)
