@@ -371,7 +371,7 @@ static threading_status wait_condition_for(void *condition, double seconds)
     return status;
 }
 
-static threading_status notify_one(void *condition)
+static threading_status notify_repeatedly(void *condition)
 {
     notify(condition);
     return THREADING_OK;
@@ -382,10 +382,10 @@ static void nested_waits_go_on(void)
     threading_event *event = event_new();
     threading_condition *condition = threading_condition_new();
     threading_semaphore *semaphore;
-    fork_in_nested_waits(wait_condition_for, notify_one, condition);
-    CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
+    fork_in_nested_waits(wait_condition_for, notify_repeatedly, condition);
     if (forked == 0)
-        _exit(7);
+        _exit(7); /* while the other thread still notifies */
+    CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
     fork_in_nested_waits(wait_event_for, wake_event, event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     if (forked == 0)

@@ -400,8 +400,8 @@ static void check_waits_without_futex(void)
 static void waits_without_futex(void)
 {
 #if defined(HAS_FILTERS)
-    if (TEST_SANITIZED || test_slowness() != 1)
-        SKIP("the tool needs its system calls");
+    if (TEST_SANITIZED || test_slowness() != 1 || is_portable_backend())
+        SKIP("the tool, or the portable backend, needs its system calls");
     if (run_in_child(check_waits_without_futex))
         return;
 #endif

@@ -850,8 +850,8 @@ static void check_left_destructor(void)
 
 static void destructor_that_is_left(void)
 {
-    if (TEST_SANITIZED)
-        SKIP("sanitizers do not support a longjmp out of a library that they have not instrumented");
+    if (TEST_SANITIZED || test_slowness() != 1)
+        SKIP("tools report that the library reads what is left on the stack");
     CHECK(run_in_child(check_left_destructor));
 }
 
