@@ -73,6 +73,11 @@ impl Model {
 
     /// Runs the program in all interleavings (loom) or in the configured number of random ones (shuttle).
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) {
+        self.check_boxed(Box::new(program));
+    }
+
+    /// The same. It is not generic, so the checker is compiled once, and not for each model.
+    fn check_boxed(self, program: Box<dyn Fn() + Send + Sync>) {
         let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let (spins, one_cpu) = (self.spins, self.one_cpu);
         let runs = checker::check(&self, move || {

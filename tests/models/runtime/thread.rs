@@ -82,6 +82,11 @@ pub(crate) fn cpu() -> i32 {
 
 /// Starts a thread of the model. When it exits, the library's thread-exit code runs as for any other thread.
 pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    spawn_boxed(Box::new(f))
+}
+
+/// The same. It is compiled for each type of result, and not for each thread of each model.
+fn spawn_boxed<T: Send + 'static>(f: Box<dyn FnOnce() -> T + Send>) -> JoinHandle<T> {
     SPAWNED.set(SPAWNED.get() + 1);
     engine::spawn(move || {
         let result = f();
