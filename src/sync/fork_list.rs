@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::mem;
 
 use crate::sync::stack_list;
-use crate::sync::stack_list::StackEntry;
+use crate::sync::stack_list::{StackEntry, StackList};
 use crate::sys::tls::PerThread;
 
 /// An entry of the list, from `add` until it is dropped. It must not move in between.
@@ -23,7 +23,7 @@ impl ForkEntry {
 
     #[inline]
     pub(crate) fn add(&self, args: [usize; 2]) {
-        self.entry.add(first, [self.keep as usize, args[0], args[1]]);
+        self.entry.add::<ForkList>([self.keep as usize, args[0], args[1]]);
     }
 
     /// Removes the entry, if it is in the list.
@@ -31,7 +31,7 @@ impl ForkEntry {
     pub(crate) fn remove(&self) {
         // As a rule, it was never added, or has been removed: that needs no call.
         if self.entry.is_listed() {
-            self.entry.remove(first);
+            self.entry.remove::<ForkList>();
         }
     }
 }
@@ -43,13 +43,18 @@ impl Drop for ForkEntry {
     }
 }
 
-fn first(block: &PerThread) -> &Cell<usize> {
-    &block.fork_entries
+struct ForkList;
+
+impl StackList for ForkList {
+    #[inline(always)]
+    fn first(block: &PerThread) -> &Cell<usize> {
+        &block.fork_entries
+    }
 }
 
 /// Calls the functions, in a child of fork.
 pub(crate) fn after_fork_in_child() {
-    stack_list::for_each(first, |_, [keep, arg, other_arg]| {
+    stack_list::for_each::<ForkList>(|_, [keep, arg, other_arg]| {
         // SAFETY: the entry is valid, so that this is the function that `new` has stored.
         let keep = unsafe { mem::transmute::<usize, fn(usize, usize)>(keep) };
         keep(arg, other_arg);

@@ -14,8 +14,11 @@ use crate::sys::memory;
 use crate::sys::tls;
 use crate::sys::tls::PerThread;
 
-/// The address of the first entry in the per-thread block, 0 if there is none.
-type FirstEntry = fn(&PerThread) -> &Cell<usize>;
+/// One of the lists.
+pub(crate) trait StackList {
+    /// Returns the address of the first entry in the per-thread block, 0 if there is none.
+    fn first(block: &PerThread) -> &Cell<usize>;
+}
 
 /// An entry, in the list from `add` until `remove`. It must not move in between.
 pub(crate) struct StackEntry {
@@ -42,23 +45,21 @@ impl StackEntry {
         self.content.each_ref().map(Cell::get)
     }
 
+    /// Depends on every bit of the entry, and is not 0 in zeroed memory.
     fn check_value(&self) -> usize {
-        const MULTIPLIER: usize = 0x9E37_79B9_7F4A_7C15_u64 as usize;
-        let start = ptr::from_ref(self) as usize ^ self.outer.get().rotate_left(1);
-        self.content()
-            .into_iter()
-            .fold(start, |sum, value| (sum ^ value).wrapping_mul(MULTIPLIER).rotate_left(15))
+        let numbers = [ptr::from_ref(self) as usize, self.outer.get()].into_iter().chain(self.content());
+        numbers.fold(0, |sum, number| sum.rotate_left(7) ^ number)
     }
 
     #[inline(never)]
-    pub(crate) fn add(&self, first: FirstEntry, content: [usize; 3]) {
+    pub(crate) fn add<L: StackList>(&self, content: [usize; 3]) {
         self.content.iter().zip(content).for_each(|(cell, number)| cell.set(number));
         tls::with(|block| {
-            self.outer.set(first(block).get());
+            self.outer.set(L::first(block).get());
             self.check.set(self.check_value());
             self.is_listed.set(true);
             compiler_fence(Ordering::SeqCst);
-            first(block).set(ptr::from_ref(self) as usize);
+            L::first(block).set(ptr::from_ref(self) as usize);
         });
         compiler_fence(Ordering::SeqCst);
     }
@@ -70,10 +71,10 @@ impl StackEntry {
 
     /// Removes the entry, if it is in the list.
     #[inline(never)]
-    pub(crate) fn remove(&self, first: FirstEntry) {
+    pub(crate) fn remove<L: StackList>(&self) {
         if self.is_listed.replace(false) {
             compiler_fence(Ordering::SeqCst);
-            tls::with(|block| first(block).set(self.outer.get()));
+            tls::with(|block| L::first(block).set(self.outer.get()));
             compiler_fence(Ordering::SeqCst);
         }
     }
@@ -106,8 +107,8 @@ fn end_of_list(first: usize) -> usize {
 }
 
 /// Calls `f` with the address and the content of each entry of the calling thread.
-pub(crate) fn for_each(first: FirstEntry, mut f: impl FnMut(usize, [usize; 3])) {
-    let mut at = tls::with(|block| first(block).get());
+pub(crate) fn for_each<L: StackList>(mut f: impl FnMut(usize, [usize; 3])) {
+    let mut at = tls::with(|block| L::first(block).get());
     let end = end_of_list(at);
     while let Some(entry) = valid_entry(at) {
         let outer = entry.outer.get();
@@ -123,36 +124,40 @@ pub(crate) fn for_each(first: FirstEntry, mut f: impl FnMut(usize, [usize; 3])) 
 mod tests {
     use super::*;
 
-    fn first(block: &PerThread) -> &Cell<usize> {
-        &block.fork_entries
+    struct List;
+
+    impl StackList for List {
+        fn first(block: &PerThread) -> &Cell<usize> {
+            &block.fork_entries
+        }
     }
 
     fn contents() -> Vec<usize> {
         let mut contents = Vec::new();
-        for_each(first, |_, [content, ..]| contents.push(content));
+        for_each::<List>(|_, [content, ..]| contents.push(content));
         contents
     }
 
     /// Leaves the call of the entry, and adds another one, which uses the same memory.
     fn replace(entry: &mut StackEntry, content: usize) {
         *entry = StackEntry::new();
-        entry.add(first, [content, 0, 0]);
+        entry.add::<List>([content, 0, 0]);
     }
 
     #[test]
     fn entries_are_found_innermost_first_and_not_those_of_calls_that_were_left() {
         let mut entries = [0; 3].map(|_| StackEntry::new());
         assert_eq!(contents(), []);
-        (1..).zip(&entries).for_each(|(content, entry)| entry.add(first, [content, 0, 0]));
+        (1..).zip(&entries).for_each(|(content, entry)| entry.add::<List>([content, 0, 0]));
         assert_eq!(contents(), [3, 2, 1]);
-        entries[2].remove(first);
+        entries[2].remove::<List>();
         assert_eq!(contents(), [2, 1]);
         // The calls of the first and the second entry are left.
         replace(&mut entries[0], 4);
         assert_eq!(contents(), [4]);
         // Its memory is used for something else.
         entries[1].content[0].set(9);
-        entries[2].add(first, [5, 0, 0]);
+        entries[2].add::<List>([5, 0, 0]);
         assert_eq!(contents(), [5, 4]);
         tls::with(|block| block.fork_entries.set(0));
     }

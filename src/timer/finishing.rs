@@ -2,8 +2,9 @@
 //!
 //! A timer whose function will not be called finishes after the destructor of its argument has returned. The thread
 //! that calls the destructor (in a cancel or a start) keeps the timer in a list of its own ([`FinishingTimer`], an entry
-//! of a `sync::stack_list`), because no other thread can finish that timer. If the destructor exits the process or shuts the library down, the
-//! exit or shutdown does not wait for these timers, and joining one of them in the destructor fails as a deadlock.
+//! of a `sync::stack_list`), because no other thread can finish that timer. If the destructor exits the process or
+//! shuts the library down, the exit or shutdown does not wait for these timers, and joining one of them in the
+//! destructor fails as a deadlock.
 
 use core::cell::Cell;
 
@@ -11,7 +12,7 @@ use crate::handle::Handle;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::mutex::InternalMutexGuard;
 use crate::sync::stack_list;
-use crate::sync::stack_list::StackEntry;
+use crate::sync::stack_list::{StackEntry, StackList};
 use crate::sys::tls;
 use crate::sys::tls::PerThread;
 use crate::thread::object::{TIMER, Thread};
@@ -39,23 +40,25 @@ struct FinishingTimer {
     shutdown_id: Cell<usize>,
 }
 
+impl StackList for FinishingTimer {
+    fn first(block: &PerThread) -> &Cell<usize> {
+        &block.finishing_timers
+    }
+}
+
 impl FinishingTimer {
     /// Calls `destroy` with the timer in the list. `destroy` does not unwind, because callbacks must return.
     fn track(thread: &'static Thread, destroy: impl FnOnce()) {
         let thread = thread.handle();
         let finishing = FinishingTimer { entry: StackEntry::new(), thread, shutdown_id: Cell::new(0) };
-        finishing.entry.add(Self::first, [thread.bits(), 0, 0]);
+        finishing.entry.add::<Self>([thread.bits(), 0, 0]);
         destroy();
-        finishing.entry.remove(Self::first);
-    }
-
-    fn first(block: &PerThread) -> &Cell<usize> {
-        &block.finishing_timers
+        finishing.entry.remove::<Self>();
     }
 
     /// Calls `f` for each entry of the calling thread.
     fn for_each(mut f: impl FnMut(&FinishingTimer)) {
-        stack_list::for_each(Self::first, |at, _| {
+        stack_list::for_each::<Self>(|at, _| {
             // SAFETY: a valid entry is the first field of a `FinishingTimer`. If a callback has left its frame by
             // siglongjmp(), the other fields may have any value, which is valid for them.
             f(unsafe { &*(at as *const FinishingTimer) });
