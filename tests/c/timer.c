@@ -850,6 +850,7 @@ static void check_left_destructor(void)
 
 static void destructor_that_is_left(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     if (TEST_SANITIZED || test_slowness() != 1)
         SKIP("tools report that the library reads what is left on the stack");
     CHECK(run_in_child(check_left_destructor));
