@@ -635,8 +635,8 @@ static void check_fork_in_an_exit_callback(void *arg)
     CHECK_STATUS(threading_atexit(fork_and_start, arg), THREADING_OK);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
     if (forked == 0)
-        _exit(7);
-    CHECK_INT(child_status(forked), 7);
+        _exit(CHILD_PASSED);
+    CHECK_INT(child_status(forked), CHILD_PASSED);
 }
 
 static void fork_in_an_exit_callback(void)

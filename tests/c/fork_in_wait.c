@@ -1,8 +1,7 @@
-/* A fork during a wait, in a signal handler or in a hang hook: the wait goes on in the child. */
+/* A fork during a wait, in a signal handler or in a hang hook: the wait goes on in the child. fork_at_instruction.c has
+ * forks of threads that are not parked. */
 #include "child.h"
-#include "stepwise.h"
 
-#include <sched.h>
 #include <setjmp.h>
 #include <sys/mman.h>
 
@@ -80,13 +79,13 @@ static void fork_in_a_wait(const struct wait *wait, void *object)
         CHECK_RESULT(status, wait->status_in_child);
         if (wait->check_in_child != NULL)
             wait->check_in_child();
-        _exit(7);
+        _exit(CHILD_PASSED);
     }
     waiting = NULL;
     CHECK_RESULT(status, THREADING_OK);
     CHECK_INT(pthread_join(other, NULL), 0);
     join(ends);
-    CHECK_INT(child_status(forked), 7);
+    CHECK_INT(child_status(forked), CHILD_PASSED);
 }
 
 /* --------------------------------------------------------------------------------------- waits that go on */
@@ -245,6 +244,7 @@ static const struct wait
 
 static void wait_goes_on(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     const struct wait *const lock_waits[] = {&lock_reinitialized, &lock_released, &timed_lock_reinitialized,
                                              &timed_lock_released};
     threading_lock *lock = threading_lock_new();
@@ -280,7 +280,7 @@ static threading_status wake_event(void *event)
     return threading_event_set(event);
 }
 
-static threading_status wait_counted_semaphore(void *semaphore, double seconds)
+static threading_status wait_semaphore_for(void *semaphore, double seconds)
 {
     return threading_semaphore_acquire_timeout(semaphore, seconds);
 }
@@ -359,7 +359,7 @@ static void fork_in_nested_waits(threading_status (*wait)(void *object, double s
     waiting = NULL;
     join(interrupts);
     join(wakes);
-    CHECK_INT(child_status(forked), 7);
+    CHECK_INT(child_status(forked), CHILD_PASSED);
 }
 
 static threading_status wait_condition_for(void *condition, double seconds)
@@ -379,23 +379,24 @@ static threading_status notify_repeatedly(void *condition)
 
 static void nested_waits_go_on(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     threading_event *event = event_new();
     threading_condition *condition = threading_condition_new();
     threading_semaphore *semaphore;
     fork_in_nested_waits(wait_condition_for, notify_repeatedly, condition);
     if (forked == 0)
-        _exit(7); /* while the other thread still notifies */
+        _exit(CHILD_PASSED); /* while the other thread still notifies */
     CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
     fork_in_nested_waits(wait_event_for, wake_event, event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     if (forked == 0)
-        _exit(7);
+        _exit(CHILD_PASSED);
     semaphore = threading_semaphore_new(0);
-    fork_in_nested_waits(wait_counted_semaphore, wake_semaphore, semaphore);
+    fork_in_nested_waits(wait_semaphore_for, wake_semaphore, semaphore);
     CHECK_INT(threading_semaphore_value(semaphore), 0);
     CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
     if (forked == 0)
-        _exit(7);
+        _exit(CHILD_PASSED);
 }
 
 /* -------------------------------------------------------------------------------------------------- joins */
@@ -421,6 +422,7 @@ static const struct wait join_of_thread = {join_thread, wait_for_fork, do_nothin
 
 static void join_returns(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     threading_thread *thread;
     threading_timer *timer;
     atomic_store(&has_forked, 0);
@@ -519,6 +521,7 @@ static const struct wait
 
 static void freed_in_the_child(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     threading_lock *lock = threading_lock_new();
     threading_event *event = event_new();
     threading_semaphore *semaphore = threading_semaphore_new(0);
@@ -572,9 +575,9 @@ static void check_hook_of_a_deadlock(void)
     CHECK_STATUS(threading_set_hang_hook(0.05, fork_in_hook, NULL), THREADING_OK);
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
     if (forked == 0)
-        _exit(7);
+        _exit(CHILD_PASSED);
     join(ends);
-    CHECK_INT(child_status(forked), 7);
+    CHECK_INT(child_status(forked), CHILD_PASSED);
 }
 
 /* Main waits in a shutdown, and the hook is called. */
@@ -586,186 +589,20 @@ static void check_hook_of_a_shutdown(void)
     CHECK_STATUS(threading_set_hang_hook(0.05, fork_in_hook, NULL), THREADING_OK);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
     if (forked == 0)
-        _exit(7);
-    CHECK_INT(child_status(forked), 7);
+        _exit(CHILD_PASSED);
+    CHECK_INT(child_status(forked), CHILD_PASSED);
 }
 
 static void fork_in_a_hang_hook(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     atomic_store(&has_forked, 0);
     forked = -1;
     run_in_child(check_hook_of_a_deadlock);
     run_in_child(check_hook_of_a_shutdown);
 }
 
-/* ---------------------------------------------------------------------------------- forks at any instruction */
-
-#ifdef STEPWISE
-/* A wait for an object that counts its waiters. */
-static const struct counted {
-    void *(*new)(void);
-    threading_status (*wait)(void *object, double seconds);
-    threading_status (*wake)(void *object);
-    void (*check_and_free)(void *object, threading_status status, bool is_woken);
-    bool is_trained; /* the wait spins before it parks */
-} *counted;
-
-static void *object;
-static double wait_seconds;
-static double interrupted_at; /* 0 if the wait is not interrupted */
-
-/* Pins the calling thread to the first or the second CPU on which it may run. Returns false if there is no second. */
-static bool pin_to_cpu(const cpu_set_t *allowed, int index)
-{
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (CPU_ISSET(cpu, allowed) && index-- == 0) {
-            CPU_SET(cpu, &one);
-            return sched_setaffinity(0, sizeof one, &one) == 0;
-        }
-    }
-    return false;
-}
-
-static cpu_set_t allowed_cpus;
-
-static void *wake_from_other_cpu(void *arg)
-{
-    pin_to_cpu(&allowed_cpus, 1);
-    sleep_for(0.001);
-    CHECK_STATUS(counted->wake(arg), THREADING_OK);
-    return NULL;
-}
-
-/* Also waits for the object, but its timeout expires. */
-static void *wait_beside(void *arg)
-{
-    /* If the word of the object is changed back before the thread that forked goes on, an interrupted change of the word
-     * succeeds, although it should not: see src/sync/own_waiter.rs. The thread can only be about to end its wait. */
-    if (wait_seconds < 1)
-        sleep_for(0.02);
-    CHECK_STATUS(counted->wait(arg, 0.001), THREADING_TIMED_OUT);
-    CHECK_STATUS(counted->wake(arg), THREADING_OK);
-    return NULL;
-}
-
-static threading_thread *beside;
-
-static void fork_at_instruction(void)
-{
-    interrupted_at = now();
-    forked = fork();
-    if (forked == 0)
-        beside = spawn(wait_beside, object);
-    else
-        CHECK_STATUS(counted->wake(object), THREADING_OK);
-}
-
-/* Forks after this many instructions of a wait. Then another thread of the child waits for the object, too, and ends the
- * wait. Returns false if the wait has ended before. */
-static bool fork_after(int steps)
-{
-    threading_status status;
-    double start;
-    object = counted->new();
-    interrupted_at = 0;
-    forked = -1;
-    if (counted->is_trained) {
-        threading_thread *waker = spawn(wake_from_other_cpu, object);
-        CHECK_STATUS(counted->wait(object, TEST_LIMIT), THREADING_OK);
-        join(waker);
-    }
-    stepped.steps = steps;
-    start = now();
-    begin_stepwise();
-    status = counted->wait(object, wait_seconds);
-    end_stepwise();
-    if (interrupted_at == 0) {
-        CHECK_RESULT(status, THREADING_TIMED_OUT);
-        counted->check_and_free(object, status, false);
-        return false;
-    }
-    /* The timeout may have expired before. */
-    CHECK(status == THREADING_OK || (status == THREADING_TIMED_OUT && interrupted_at - start >= wait_seconds));
-    if (forked == 0)
-        join(beside);
-    counted->check_and_free(object, status, true);
-    if (forked == 0)
-        _exit(7);
-    CHECK_INT(child_status(forked), 7);
-    return true;
-}
-
-static void fork_after_each_step(void)
-{
-    const double no_time = 0.001;
-    int steps_to_park;
-    /* The first wait of a thread executes more instructions. */
-    wait_seconds = no_time;
-    for (int i = 0; i < 2; i++)
-        interrupt_after_steps(fork_after, INT_MAX / 2, INT_MAX / 2, 1);
-    steps_to_park = stepped.steps_to_park;
-    wait_seconds = TEST_LIMIT;
-    stepped.interrupts_park = true;
-    interrupt_after_steps(fork_after, 1, steps_to_park, 11);
-    stepped.interrupts_park = false;
-    wait_seconds = no_time;
-    interrupt_after_steps(fork_after, steps_to_park + 1, INT_MAX / 2, 3);
-}
-
-static void *counted_event(void)
-{
-    return threading_event_new();
-}
-
-/* Clears the event first, if it was set before. */
-static threading_status wait_counted_event(void *event, double seconds)
-{
-    threading_status status = threading_event_wait_timeout(event, seconds);
-    if (counted->is_trained && interrupted_at == 0 && status == THREADING_OK)
-        CHECK_STATUS(threading_event_clear(event), THREADING_OK);
-    return status;
-}
-
-static void check_and_free_event(void *event, threading_status status, bool is_woken)
-{
-    (void)status;
-    CHECK_INT(threading_event_is_set(event), is_woken);
-    CHECK_STATUS(threading_event_free(event), THREADING_OK);
-}
-
-static void *counted_semaphore(void)
-{
-    return threading_semaphore_new(0);
-}
-
-static void check_and_free_semaphore(void *semaphore, threading_status status, bool is_woken)
-{
-    CHECK_INT(threading_semaphore_value(semaphore), status == THREADING_OK ? 0 : is_woken);
-    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
-}
-
-static const struct counted counted_kinds[] = {
-    {counted_event, wait_counted_event, wake_event, check_and_free_event, false},
-    {counted_event, wait_counted_event, wake_event, check_and_free_event, true},
-    {counted_semaphore, wait_counted_semaphore, wake_semaphore, check_and_free_semaphore, false},
-    {counted_semaphore, wait_counted_semaphore, wake_semaphore, check_and_free_semaphore, true},
-};
-
-static void fork_at_any_instruction(void)
-{
-    if (TEST_SANITIZED)
-        SKIP("sanitizers do not support a fork in a signal handler at any instruction");
-    CHECK_INT(sched_getaffinity(0, sizeof allowed_cpus, &allowed_cpus), 0);
-    pin_to_cpu(&allowed_cpus, 0);
-    stepped.interrupt = fork_at_instruction;
-    for (counted = counted_kinds; counted != counted_kinds + TEST_COUNT(counted_kinds); counted++)
-        fork_after_each_step();
-    stepped.interrupt = stop_for_another_thread;
-    CHECK_INT(sched_setaffinity(0, sizeof allowed_cpus, &allowed_cpus), 0);
-}
-#endif
+/* ----------------------------------------------------------------------------------- waits that were left */
 
 static sigjmp_buf before_wait;
 
@@ -792,10 +629,11 @@ static void wait_and_be_interrupted(threading_event *event, struct interrupted_t
     CHECK_STATUS(threading_event_wait_timeout(event, WAIT_LIMIT / 20), THREADING_TIMED_OUT);
 }
 
-/* A wait that a signal handler leaves does not end. A fork must not take what is left of it on the stack for a wait, nor
- * must one during another wait, which uses the same memory. */
+/* A wait that a signal handler leaves does not end, and is still in the list of the waits that go on in a child. A fork
+ * must not use what is left of it on the stack, nor must a fork during another wait, which uses the same memory. */
 static void fork_after_a_wait_that_was_left(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     struct sigaction leaves = {.sa_handler = leave_wait};
     struct sigaction forks = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
     threading_event *event = event_new();
@@ -812,14 +650,14 @@ static void fork_after_a_wait_that_was_left(void)
     forked = -1;
     wait_and_be_interrupted(event, &interrupted[1], &other);
     if (forked == 0)
-        _exit(7);
+        _exit(CHILD_PASSED);
     CHECK_INT(pthread_join(other, NULL), 0);
-    CHECK_INT(child_status(forked), 7);
+    CHECK_INT(child_status(forked), CHILD_PASSED);
     overwrite_stack();
     child = fork();
     if (child == 0)
-        _exit(7);
-    CHECK_INT(child_status(child), 7);
+        _exit(CHILD_PASSED);
+    CHECK_INT(child_status(child), CHILD_PASSED);
 }
 
 static int leave_action(void *arg)
@@ -840,6 +678,7 @@ static void leave_barrier_in_handler(int signal)
  * handlers. */
 static void wait_and_fork_after_a_stack_was_unmapped(void)
 {
+    SKIP_FORK_IF_PORTABLE();
     const size_t size = 256 * 1024;
     stack_t stack = {.ss_size = size}, none = {.ss_flags = SS_DISABLE};
     struct sigaction action = {.sa_handler = leave_barrier_in_handler, .sa_flags = SA_ONSTACK};
@@ -861,43 +700,21 @@ static void wait_and_fork_after_a_stack_was_unmapped(void)
     CHECK_STATUS(threading_event_wait_timeout(event, 0.001), THREADING_TIMED_OUT);
     child = fork();
     if (child == 0)
-        _exit(7);
-    CHECK_INT(child_status(child), 7);
+        _exit(CHILD_PASSED);
+    CHECK_INT(child_status(child), CHILD_PASSED);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
-#define WITH_SLEEPING_THREADS(check)                                                                         \
-    static void check##_case(void)                                                                           \
-    {                                                                                                        \
-        SKIP_FORK_IF_PORTABLE();                                                                             \
-        check();                                                                                             \
-    }
-
-WITH_SLEEPING_THREADS(wait_goes_on)
-WITH_SLEEPING_THREADS(nested_waits_go_on)
-WITH_SLEEPING_THREADS(join_returns)
-WITH_SLEEPING_THREADS(freed_in_the_child)
-WITH_SLEEPING_THREADS(fork_in_a_hang_hook)
-WITH_SLEEPING_THREADS(fork_after_a_wait_that_was_left)
-WITH_SLEEPING_THREADS(wait_and_fork_after_a_stack_was_unmapped)
-#ifdef STEPWISE
-WITH_SLEEPING_THREADS(fork_at_any_instruction)
-#endif
-
 static const struct test_case cases[] = {
-    {"a wait that a signal handler interrupts with fork goes on in the child", wait_goes_on_case},
+    {"a wait that a signal handler interrupts with fork goes on in the child", wait_goes_on},
     {"waits of a thread and of its signal handler for one object go on in a child that a second handler forks",
-     nested_waits_go_on_case},
-    {"a join that a signal handler interrupts with fork returns in the child", join_returns_case},
-    {"a wait that a signal handler interrupts with fork ends if the child frees the object", freed_in_the_child_case},
-    {"a wait goes on in a child that a hang hook forks", fork_in_a_hang_hook_case},
-    {"a thread may fork after a signal handler has left its wait by siglongjmp", fork_after_a_wait_that_was_left_case},
+     nested_waits_go_on},
+    {"a join that a signal handler interrupts with fork returns in the child", join_returns},
+    {"a wait that a signal handler interrupts with fork ends if the child frees the object", freed_in_the_child},
+    {"a wait goes on in a child that a hang hook forks", fork_in_a_hang_hook},
+    {"a thread may fork after a signal handler has left its wait by siglongjmp", fork_after_a_wait_that_was_left},
     {"a thread may wait and fork after it has left a wait on a stack that was unmapped",
-     wait_and_fork_after_a_stack_was_unmapped_case},
-#ifdef STEPWISE
-    {"a signal handler may fork while a thread counts itself as a waiter of an event or a semaphore",
-     fork_at_any_instruction_case},
-#endif
+     wait_and_fork_after_a_stack_was_unmapped},
 };
 
 TEST_MAIN(cases)

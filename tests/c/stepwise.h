@@ -1,6 +1,6 @@
-/* A call that is interrupted after some instructions. As a rule, it stops there, and goes on when another thread has freed
- * its object and used the memory for objects of another kind. Only where a signal handler can clear the trap flag of its
- * thread. */
+/* A call that is interrupted after some instructions: only where a signal handler can clear the trap flag of its thread
+ * (STEPWISE). As a rule, the call stops there, and goes on when another thread has freed its object and used the memory
+ * for objects of another kind. */
 #ifndef STEPWISE_H
 #define STEPWISE_H
 
@@ -113,8 +113,8 @@ static inline bool is_same_memory(const void *one, const void *other)
     return (((uintptr_t)one ^ (uintptr_t)other) & ((UINT64_C(1) << 48) - 128)) == 0;
 }
 
-/* Interrupts the call after this number of instructions, and then after more and more, until it has ended before, or is
- * to be interrupted after more than `last`. */
+/* Interrupts the call after `first` instructions, and then after `stride` more each time, up to `last`, until the call
+ * ends before. On slow machines, the stride is longer. */
 static inline void interrupt_after_steps(bool (*interrupt_after)(int steps), int first, int last, int stride)
 {
     struct sigaction handler = {.sa_sigaction = after_instruction, .sa_flags = SA_SIGINFO}, former;
