@@ -15,7 +15,7 @@ use crate::dump::{dump, write};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::lock::condition::Condition;
-use crate::sync::mutex::InternalMutex;
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
@@ -43,12 +43,18 @@ static ARG: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 static IS_ON: AtomicBool = AtomicBool::new(false);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SEQ: AtomicU32 = AtomicU32::new(0);
-/// Held while these are changed.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static SETTING: InternalMutex<()> = InternalMutex::new(());
+static SETTING: InternalMutex<Setting> = InternalMutex::new(Setting);
 /// Whether the process aborts after the report of a deadlock.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ABORTS: AtomicBool = AtomicBool::new(false);
+
+/// The permission to change the hook.
+struct Setting;
+
+impl ForkReset for Setting {
+    fn reset_in_child(&mut self) {}
+}
 
 const STDERR: c_int = 2;
 /// The size of the buffer for the report that a hook gets. A longer report is cut.
@@ -74,27 +80,9 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     }
 }
 
-/// Locks the hook for a fork: a child in which it had been changing would find none.
-pub(crate) fn lock_for_fork() {
-    SETTING.lock_for_fork();
-}
-
-/// Releases what `lock_for_fork` locked, in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { SETTING.unlock_after_fork() };
-}
-
-/// Releases what `lock_for_fork` locked, in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { SETTING.reinit_in_child() };
+/// Returns the mutex, which is locked across a fork: a child in which the hook had been changing would find none.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &SETTING
 }
 
 /// Returns the hook and its argument; `None` if reports are off, or if a thread that does not run is changing them.

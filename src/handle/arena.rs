@@ -27,7 +27,7 @@ use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{ADDRESS, BLOCK_GENERATION_BITS, GENERATION};
 use crate::sync::list::List;
-use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
 use crate::sys::offsets::offsets;
 
 /// The arenas, by kind.
@@ -279,33 +279,6 @@ impl Arena {
         POOL.lock().free(returned, next_generation);
     }
 
-    /// Locks the arena for a fork.
-    pub(crate) fn lock_for_fork(&self) {
-        self.slots.lock_for_fork();
-    }
-
-    /// Releases what `lock_for_fork` locked, in the parent.
-    ///
-    /// # Safety
-    /// As for `InternalMutex::unlock_after_fork`.
-    pub(crate) unsafe fn unlock_after_fork(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.slots.unlock_after_fork() };
-    }
-
-    /// Releases what `lock_for_fork` locked, in the child.
-    ///
-    /// # Safety
-    /// As for `InternalMutex::reinit_in_child`.
-    pub(crate) unsafe fn reinit_in_child(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.slots.reinit_in_child() };
-        let mut slots = self.slots.lock();
-        if slots.was_interrupted {
-            self.mark_all_slots_used(&mut slots);
-        }
-    }
-
     /// Marks all slots of all blocks as used, because the lists of free slots may be inconsistent. Free slots are
     /// leaked.
     fn mark_all_slots_used(&self, slots: &mut Slots) {
@@ -321,6 +294,26 @@ impl Arena {
     fn blocks(&self) -> impl Iterator<Item = &'static BlockHeader> + Clone {
         let address = |key| (key << BLOCK_KEY_SHIFT) & (usize::MAX >> BLOCK_GENERATION_BITS);
         self.table.keys().map(move |key| BlockHeader::of(address(key)))
+    }
+}
+
+impl ForkLock for Arena {
+    fn lock_for_fork(&self) {
+        self.slots.lock_for_fork();
+    }
+
+    unsafe fn unlock_after_fork(&self) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.slots.unlock_after_fork() };
+    }
+
+    unsafe fn reinit_in_child(&self) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.slots.reinit_in_child() };
+        let mut slots = self.slots.lock();
+        if slots.was_interrupted {
+            self.mark_all_slots_used(&mut slots);
+        }
     }
 }
 

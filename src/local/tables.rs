@@ -17,7 +17,7 @@ use crate::local::shared::LocalShared;
 use crate::local::table::Table;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::list::List;
-use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
 use crate::sys::asymmetric_fence;
 use crate::sys::libc_hooks::{DESTRUCTOR_ROUNDS, register_exit_hook};
 use crate::sys::tls;
@@ -285,27 +285,9 @@ pub(crate) fn reset() {
     TABLES.lock().list = List::new();
 }
 
-/// Locks the list of tables for a fork.
-pub(crate) fn lock_for_fork() {
-    TABLES.lock_for_fork();
-}
-
-/// Unlocks what `lock_for_fork` locked, in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { TABLES.unlock_after_fork() };
-}
-
-/// Reinitializes the mutex, in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { TABLES.reinit_in_child() };
+/// Returns the mutex, which is locked across a fork.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &TABLES
 }
 
 /// In a child of fork: removes the tables of the parent's other threads from the list, and leaves them as they are.

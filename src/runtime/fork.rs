@@ -37,6 +37,7 @@ use crate::handle::blocks::POOL;
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
+use crate::sync::mutex::ForkLock;
 use crate::sync::{atexit, fork_epoch, fork_list, mutex, waiter};
 use crate::sys;
 use crate::sys::annotate;
@@ -163,35 +164,28 @@ pub(crate) fn end_call_in_fork(lock_level: u8) {
     }
 }
 
-/// Locks the global mutexes, in the order in which they may be nested.
+/// Returns the global mutexes, in the order in which they may be nested.
+fn global_mutexes() -> impl ForkLock {
+    process_exit::fork_lock()
+        .then(atexit::fork_lock())
+        .then(tables::fork_lock())
+        .then(registry::fork_lock())
+        .then(names::fork_lock())
+        .then(excepthook::fork_lock())
+        .then(stack_cache::fork_lock())
+        .then(&ARENAS)
+        .then(&POOL)
+        .then(hang::fork_lock())
+}
+
+/// Locks the global mutexes. A panic here is not caught: the child must hold all of them or none.
 fn lock_all() {
-    // A panic here is not caught: the child must hold all of them or none.
-    process_exit::lock_for_fork();
-    atexit::lock_for_fork();
-    tables::lock_for_fork();
-    registry::lock_for_fork();
-    names::lock_for_fork();
-    excepthook::lock_for_fork();
-    stack_cache::lock_for_fork();
-    ARENAS.iter().for_each(|arena| arena.lock_for_fork());
-    POOL.lock_for_fork();
-    hang::lock_for_fork();
+    global_mutexes().lock_for_fork();
 }
 
 fn unlock_all() {
     // SAFETY: the calling thread holds them.
-    unsafe {
-        hang::unlock_after_fork();
-        POOL.unlock_after_fork();
-        ARENAS.iter().for_each(|arena| arena.unlock_after_fork());
-        stack_cache::unlock_after_fork();
-        excepthook::unlock_after_fork();
-        names::unlock_after_fork();
-        registry::unlock_after_fork();
-        tables::unlock_after_fork();
-        atexit::unlock_after_fork();
-        process_exit::unlock_after_fork();
-    }
+    unsafe { global_mutexes().unlock_after_fork() };
 }
 
 /// The work of `child`. Returns the fork for which the thread held the global mutexes, if that is an outer fork,
@@ -202,18 +196,7 @@ fn after_fork_in_child() -> u8 {
     waiter::after_fork_in_child();
     dump::after_fork_in_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
-    unsafe {
-        process_exit::reinit_in_child();
-        atexit::reinit_in_child();
-        tables::reinit_in_child();
-        registry::reinit_in_child();
-        names::reinit_in_child();
-        excepthook::reinit_in_child();
-        stack_cache::reinit_in_child();
-        ARENAS.iter().for_each(|arena| arena.reinit_in_child());
-        POOL.reinit_in_child();
-        hang::reinit_in_child();
-    }
+    unsafe { global_mutexes().reinit_in_child() };
     LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
     let outer = tls::with(|block| {
         annotate::reset_fork_count(block.fork_depth.get() != 0);

@@ -13,7 +13,7 @@ use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sync::hang_watch;
 use crate::sync::hang_watch::ExitWatch;
-use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::libc_hooks;
@@ -166,25 +166,7 @@ pub(crate) fn after_fork_in_child() {
     }
 }
 
-/// Locks the callbacks for a fork.
-pub(crate) fn lock_for_fork() {
-    EXIT.lock_for_fork();
-}
-
-/// Releases what `lock_for_fork` locked, in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { EXIT.unlock_after_fork() };
-}
-
-/// Releases what `lock_for_fork` locked, in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { EXIT.reinit_in_child() };
+/// Returns the mutex, which is locked across a fork.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &EXIT
 }

@@ -2,11 +2,18 @@
 //! registration, and a fork at that moment would leave the list locked in the child.
 
 use crate::error::Result;
-use crate::sync::mutex::InternalMutex;
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
 use crate::sys::libc_hooks;
 
+/// The permission to register the handler.
+struct Registration;
+
+impl ForkReset for Registration {
+    fn reset_in_child(&mut self) {}
+}
+
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static REGISTRATION: InternalMutex<()> = InternalMutex::new(());
+static REGISTRATION: InternalMutex<Registration> = InternalMutex::new(Registration);
 
 /// Registers the atexit handler, which joins the threads at process exit, unless it is registered already.
 pub(crate) fn ensure_atexit_registered() -> Result<()> {
@@ -18,25 +25,7 @@ pub(crate) fn ensure_atexit_registered() -> Result<()> {
     if libc_hooks::is_atexit_registered() { Ok(()) } else { libc_hooks::register_atexit_handler() }
 }
 
-/// Locks the mutex across a fork.
-pub(crate) fn lock_for_fork() {
-    REGISTRATION.lock_for_fork();
-}
-
-/// Unlocks the mutex in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { REGISTRATION.unlock_after_fork() };
-}
-
-/// Unlocks the mutex in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: guaranteed by the caller.
-    unsafe { REGISTRATION.reinit_in_child() };
+/// Returns the mutex, which is locked across a fork.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &REGISTRATION
 }

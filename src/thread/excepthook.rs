@@ -5,7 +5,7 @@ use core::ffi::{CStr, c_void};
 use crate::callbacks::ExceptHook;
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::fd;
 use crate::sys::pthread;
@@ -65,25 +65,7 @@ fn print(parts: &[&CStr; 7]) {
     let _: Result<()> = fd::without_signals(|| fd::write_parts(libc::STDERR_FILENO, parts));
 }
 
-/// Locks the hook before a fork.
-pub(crate) fn lock_for_fork() {
-    HOOK.lock_for_fork();
-}
-
-/// Unlocks what `lock_for_fork` locked, in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: as the caller promises.
-    unsafe { HOOK.unlock_after_fork() };
-}
-
-/// Reinitializes the lock, in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: as the caller promises.
-    unsafe { HOOK.reinit_in_child() };
+/// Returns the mutex, which is locked across a fork.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &HOOK
 }

@@ -28,7 +28,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sync::padded::Padded;
 use crate::sys::fd;
 use crate::sys::offsets::offsets;
@@ -316,29 +316,9 @@ impl NameAccess {
     }
 }
 
-/// Locks all name locks before a fork.
-pub(crate) fn lock_for_fork() {
-    NAME_LOCKS.iter().for_each(InternalMutex::lock_for_fork);
-}
-
-/// Unlocks what `lock_for_fork` locked, in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    for names in NAME_LOCKS.iter() {
-        // SAFETY: as the caller promises.
-        unsafe { names.unlock_after_fork() };
-    }
-}
-
-/// Reinitializes the locks, in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: as the caller promises.
-    NAME_LOCKS.iter().for_each(|names| unsafe { names.reinit_in_child() });
+/// Returns the name locks, which are locked across a fork.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &*NAME_LOCKS
 }
 
 #[cfg(test)]

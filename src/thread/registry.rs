@@ -25,7 +25,7 @@ use core::ptr;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sync::list::List;
-use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sync::padded::Padded;
 use crate::sync::wait_note::PROCESS_EXIT;
 use crate::sync::wait_observer;
@@ -568,25 +568,7 @@ pub(crate) fn reset() {
     *REGISTRY.lock() = Registry::new();
 }
 
-/// Locks the registry before a fork.
-pub(crate) fn lock_for_fork() {
-    REGISTRY.lock_for_fork();
-}
-
-/// Unlocks what `lock_for_fork` locked, in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: as the caller promises.
-    unsafe { REGISTRY.unlock_after_fork() };
-}
-
-/// Reinitializes the mutex, in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: as the caller promises.
-    unsafe { REGISTRY.reinit_in_child() };
+/// Returns the mutex, which is locked across a fork.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &*REGISTRY
 }

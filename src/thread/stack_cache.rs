@@ -56,7 +56,7 @@ use core::ptr;
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::list::{Linked, Links, List};
-use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
 use crate::sync::padded::Padded;
 use crate::sys;
 use crate::sys::annotate;
@@ -517,27 +517,9 @@ pub(crate) fn exec_stack_required() -> bool {
     exec_stack::is_required()
 }
 
-/// Locks the cache before a fork.
-pub(crate) fn lock_for_fork() {
-    STACK_CACHE.lock_for_fork();
-}
-
-/// Unlocks what `lock_for_fork` locked, in the parent.
-///
-/// # Safety
-/// As for `InternalMutex::unlock_after_fork`.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: as the caller promises.
-    unsafe { STACK_CACHE.unlock_after_fork() };
-}
-
-/// Reinitializes the mutex, in the child.
-///
-/// # Safety
-/// As for `InternalMutex::reinit_in_child`.
-pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: as the caller promises.
-    unsafe { STACK_CACHE.reinit_in_child() };
+/// Returns the mutex, which is locked across a fork.
+pub(crate) fn fork_lock() -> &'static impl ForkLock {
+    &*STACK_CACHE
 }
 
 /// In a child of fork: starts the scan for stacks of the parent's threads.
