@@ -1,12 +1,12 @@
 //! The text of a dump: one line for each thread, and one for each lock that it owns.
 
-use core::ffi::c_long;
+use core::ffi::{CStr, c_long};
 
 use crate::barrier::Barrier;
 use crate::dump::deadlock::{awaited_lock, owner_of};
 #[cfg(all(target_os = "linux", not(model)))]
 use crate::dump::layout::SYSCALLS;
-use crate::dump::line::{Lines, parse_decimal};
+use crate::dump::line::{Lines, decimal, parse_decimal};
 use crate::dump::sentences as say;
 use crate::dump::snapshot::Snapshot;
 use crate::dump::threads::{self, Entry, OwnedLock};
@@ -26,6 +26,7 @@ use crate::thread::naming;
 use crate::thread::object::{DAEMON, TIMER, Thread};
 use crate::thread::registry;
 use crate::time::Deadline;
+use crate::timer::pending;
 
 /// Adds the name of a thread, or its native ID or identifier if the name is not known.
 pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
@@ -200,7 +201,7 @@ pub(super) fn timers(lines: &mut Lines, now: Deadline) {
     let mut first = [None; SHOWN];
     let mut tried = 0;
     let count = loop {
-        if let Some(count) = registry::try_pending_timers(&mut first) {
+        if let Some(count) = pending::try_copy_first(&mut first) {
             break count;
         }
         tried += 1;
@@ -352,20 +353,16 @@ fn may_be_a_wait(system_call: c_long) -> bool {
 }
 
 /// Returns the path of the file in which the kernel shows the system call of a thread; `None` without a native ID.
-fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&core::ffi::CStr> {
-    const BEFORE: &[u8] = b"/proc/self/task/";
-    const AFTER: &[u8] = b"/syscall\0";
-    let mut at = buffer.len() - AFTER.len();
-    buffer[at..].copy_from_slice(AFTER);
-    let mut rest = native_id;
-    while rest != 0 {
-        at -= 1;
-        buffer[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    at -= BEFORE.len();
-    buffer[at..at + BEFORE.len()].copy_from_slice(BEFORE);
-    core::ffi::CStr::from_bytes_with_nul(&buffer[at..]).ok().filter(|_| native_id != 0)
+fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&CStr> {
+    let mut length = 0;
+    let mut add = |part: &[u8]| {
+        buffer[length..length + part.len()].copy_from_slice(part);
+        length += part.len();
+    };
+    add(b"/proc/self/task/");
+    decimal(native_id.into(), &mut add);
+    add(b"/syscall\0");
+    CStr::from_bytes_until_nul(buffer).ok().filter(|_| native_id != 0)
 }
 
 #[cfg(any(not(target_os = "linux"), model))]

@@ -11,6 +11,7 @@ use core::ffi::{CStr, c_int};
 
 use crate::dump::deadlock::owner_ident;
 use crate::dump::json::JsonText;
+use crate::dump::sentences as say;
 use crate::dump::text::kind_and_name;
 use crate::dump::threads;
 use crate::dump::trace_file::{self, Writer, change, pid};
@@ -108,15 +109,14 @@ fn end(wait: &EndedWait) {
     }
 }
 
-/// Types of objects that `kind_and_name` does not return.
-const THREAD: &str = "thread";
-const FREED: &str = "freed";
+/// The type of an object that has been freed. `kind_and_name` returns neither it nor `say::THREAD`.
+const FREED_KIND: &str = "freed";
 
 fn kind_of(object: usize) -> &'static str {
     if Handle::<Thread>::from_bits(object).check().is_ok() {
-        return THREAD;
+        return say::THREAD;
     }
-    kind_and_name(object, &mut [0; MAX_NAME + 1]).map_or(FREED, |(kind, _)| kind)
+    kind_and_name(object, &mut [0; MAX_NAME + 1]).map_or(FREED_KIND, |(kind, _)| kind)
 }
 
 /// A wait, or one of its two stages: a waiter of a condition waits for a notify, and then for the lock.
@@ -197,9 +197,9 @@ impl Events {
             }
         }
         if ident == registry::main_ident() {
-            self.text.text("MainThread");
+            self.text.text(say::MAIN_THREAD);
         } else {
-            self.text.text("the thread with ident ").number(ident);
+            self.text.text(say::IDENT_THREAD).number(ident);
         }
     }
 
@@ -284,14 +284,14 @@ impl Events {
     fn what_it_waits_for(&mut self, stage: &Stage) {
         let object = stage.object;
         let before = match (object, kind_of(object)) {
-            (SLEEP, _) => "sleeps",
+            (SLEEP, _) => say::SLEEPS,
             (PROCESS_EXIT, _) => "waits in the process exit or a shutdown",
             (EXIT_CALLBACKS, _) => "waits for the functions that another thread calls at exit",
-            (_, THREAD) => "joins ",
-            (_, "condition") if stage.is_notified => "waits for the lock of ",
-            (_, "condition") => "waits for a notify on ",
-            (_, "barrier") => "waits at ",
-            _ => "waits for ",
+            (_, say::THREAD) => say::JOINS,
+            (_, say::CONDITION) if stage.is_notified => "waits for the lock of ",
+            (_, say::CONDITION) => say::WAITS_FOR_NOTIFY,
+            (_, say::BARRIER) => say::WAITS_AT,
+            _ => say::WAITS_FOR,
         };
         self.text.text(before);
         if before.ends_with(' ') {
@@ -303,13 +303,13 @@ impl Events {
         let object = stage.object;
         let before = match (object, kind_of(object)) {
             (EXIT_CALLBACKS, _) => "has called the functions at exit",
-            (PROCESS_EXIT, _) | (_, THREAD) => "ends",
-            (_, FREED) => "ends the wait for ",
+            (PROCESS_EXIT, _) | (_, say::THREAD) => "ends",
+            (_, FREED_KIND) => "ends the wait for ",
             _ if stage.outcome == Outcome::Failed => "ends the wait for ",
-            (_, "condition") if stage.is_notified => "releases the lock of ",
-            (_, "condition") => "notifies ",
-            (_, "barrier") => "arrives last at ",
-            (_, "event") => "sets ",
+            (_, say::CONDITION) if stage.is_notified => "releases the lock of ",
+            (_, say::CONDITION) => "notifies ",
+            (_, say::BARRIER) => "arrives last at ",
+            (_, say::EVENT) => "sets ",
             _ => "releases ",
         };
         self.text.text(before);
@@ -328,7 +328,7 @@ impl Events {
         }
         let mut name = [0; MAX_NAME + 1];
         match kind_and_name(bits, &mut name) {
-            None => self.text.text("an object that has been freed"),
+            None => self.text.text(say::FREED),
             Some((kind, 0)) => self.text.text(kind).text(" ").hexadecimal(bits),
             Some((kind, length)) => self.text.text(kind).text(" \\\"").escaped(&name[..length]).text("\\\""),
         };

@@ -262,6 +262,13 @@ impl DeferredWake {
     }
 }
 
+/// Unlocks the registry mutex after a change that waiting shutdowns must see, and wakes them.
+fn unlock_and_wake_shutdowns(registry: InternalMutexGuard<'static, Registry>) {
+    let shutdown = registry.bump_shutdown_seq();
+    drop(registry);
+    DeferredWake { thread: None, shutdown }.wake();
+}
+
 /// Wakes the threads that wait for the end of a timer, and those in a shutdown, so that they call
 /// `worker::retry_follower_if_unmonitored` again.
 pub(crate) fn wake_timer_waiters() {
@@ -271,9 +278,7 @@ pub(crate) fn wake_timer_waiters() {
     timers_with_waiters.for_each(|timer| {
         timer.wake_state_waiters();
     });
-    let shutdown = registry.bump_shutdown_seq();
-    drop(registry);
-    DeferredWake { thread: None, shutdown }.wake();
+    unlock_and_wake_shutdowns(registry);
 }
 
 /// Locks the registry, for a caller that makes several changes.
@@ -329,9 +334,7 @@ pub(crate) fn rollback_start(thread: &'static Thread) {
     registry.name_counter.unassign(&thread.name_number, thread.has_flag(DEFAULT_NAME_SEEN));
     thread.set_ident(0);
     thread.reset_to_not_started();
-    let shutdown = registry.bump_shutdown_seq();
-    drop(registry);
-    DeferredWake { thread: None, shutdown }.wake();
+    unlock_and_wake_shutdowns(registry);
 }
 
 /// Removes a thread from its list, unless it is in none.
@@ -345,9 +348,7 @@ pub(crate) fn remove(thread: &'static Thread) {
     } else {
         registry.remove_alive(thread);
     }
-    let shutdown = registry.bump_shutdown_seq();
-    drop(registry);
-    DeferredWake { thread: None, shutdown }.wake();
+    unlock_and_wake_shutdowns(registry);
 }
 
 /// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if it is not counted.
@@ -358,9 +359,7 @@ pub(super) fn move_to_zombies(thread: &'static Thread, stack_size: usize) {
     registry.zombies.push_back(thread);
     thread.set_flag(ZOMBIE);
     stack_count::add_zombie(stack_size);
-    let shutdown = registry.bump_shutdown_seq();
-    drop(registry);
-    DeferredWake { thread: None, shutdown }.wake();
+    unlock_and_wake_shutdowns(registry);
 }
 
 /// As `Registry::check_next_zombie`.
@@ -431,9 +430,7 @@ pub(crate) fn set_in_shutdown(thread: &'static Thread, in_shutdown: bool) {
 pub(super) fn exclude_from_shutdowns(thread: &'static Thread) -> bool {
     let mut registry = REGISTRY.lock();
     let was_excluded = registry.set_in_shutdown(thread, true);
-    let shutdown = registry.bump_shutdown_seq();
-    drop(registry);
-    DeferredWake { thread: None, shutdown }.wake();
+    unlock_and_wake_shutdowns(registry);
     !was_excluded
 }
 
@@ -443,9 +440,7 @@ pub(super) fn begin_shutdown(current: Option<&'static Thread>) -> bool {
     let mut registry = REGISTRY.lock();
     let was_in_shutdown = current.is_some_and(|current| registry.set_in_shutdown(current, true));
     registry.shutdown_waiters += 1;
-    let shutdown = registry.bump_shutdown_seq();
-    drop(registry);
-    DeferredWake { thread: None, shutdown }.wake();
+    unlock_and_wake_shutdowns(registry);
     was_in_shutdown
 }
 
@@ -511,38 +506,6 @@ pub(crate) fn main_ident() -> u64 {
 /// locked.
 pub(crate) fn try_awaited_count() -> Option<usize> {
     Some(REGISTRY.try_lock()?.awaited_count)
-}
-
-/// A pending timer, for reports.
-#[derive(Clone, Copy)]
-pub(crate) struct PendingTimer {
-    pub(crate) thread: &'static Thread,
-    pub(crate) ident: u64,
-    pub(crate) due: Deadline,
-}
-
-/// Copies the pending timers that are due first, in the order of their deadlines, for reports. Returns the number of
-/// all pending timers, or `None` if the registry mutex is locked: then nothing is copied.
-pub(crate) fn try_pending_timers<const N: usize>(first: &mut [Option<PendingTimer>; N]) -> Option<usize> {
-    /// Beyond this number, only some of the timers are looked at.
-    const MAX_SCANNED: usize = 4096;
-    let registry = REGISTRY.try_lock()?;
-    for entry in registry.timers.heap.iter().take(MAX_SCANNED) {
-        // SAFETY: under the registry mutex, a timer in the heap is pending and thus alive.
-        let thread = unsafe { entry.timer.thread_unchecked() };
-        let mut timer = PendingTimer { thread, ident: thread.ident(), due: entry.deadline };
-        for place in first.iter_mut() {
-            match place {
-                Some(other) if other.due <= timer.due => {}
-                Some(other) => core::mem::swap(other, &mut timer),
-                None => {
-                    *place = Some(timer);
-                    break;
-                }
-            }
-        }
-    }
-    Some(registry.timers.heap.len())
 }
 
 /// Wakes the waiting exits and shutdowns, although nothing has changed. Returns whether any was parked.

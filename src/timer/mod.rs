@@ -9,7 +9,8 @@
 //! - `queue`: the heap and the state that the worker threads share, a part of the registry;
 //! - `finishing`: what happens when a timer has fired or was cancelled;
 //! - `worker`: the OS threads that run the functions of timers;
-//! - `start`: the start of a timer.
+//! - `start`: the start of a timer;
+//! - `pending`: the pending timers, as reports show them.
 //!
 //! # What a start and a cancel cost
 //!
@@ -36,6 +37,7 @@
 pub(crate) mod finishing;
 pub(crate) mod heap;
 pub(crate) mod object;
+pub(crate) mod pending;
 pub(crate) mod queue;
 pub(crate) mod start;
 pub(crate) mod worker;

@@ -108,7 +108,7 @@ MUTANTS = {
         "Cycle { exiting: at.ident, ..cycle }",
         "case", "a deadlock of a lock and a shutdown is found"),
     "a dump waits for the mutex of the registry": (
-        "thread/registry.rs", "    let registry = REGISTRY.try_lock()?;\n    for entry",
+        "timer/pending.rs", "    let registry = REGISTRY.try_lock()?;\n    for entry",
         "    let registry = REGISTRY.lock();\n    for entry",
         "stopped", "dumps_end"),
 }
