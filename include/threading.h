@@ -666,6 +666,12 @@ uint32_t threading_version_number(void);
  * built with its portable backend, by the CMake option `-DTHREADING_PARK=portable`). threading_dump()
  * may always be called in one. The other functions of this library are not async-signal-safe.
  *
+ * Forks in signal handlers. A signal handler may call fork() while its thread waits in a call of this
+ * library, and so may a hang hook. When it returns, the wait goes on in the child, too. There, a join of
+ * a thread that the child does not have returns, and no other thread has arrived at a barrier. A signal
+ * handler must not call fork() if it may have interrupted another call of this library, or a thread that
+ * is about to wait for a lock, a condition or a barrier.
+ *
  * Listing the threads that are alive:
  *     static void print_threads(void)
  *     {
@@ -1261,7 +1267,8 @@ threading_status threading_thread_start(threading_thread *thread);
  * with EINVAL. Joining a timer's thread waits for the end of its function or for its cancellation.
  * Joining the main thread waits until process exit or threading_shutdown() has called the functions
  * that were registered with threading_atexit(). If two threads join each other without a timeout, at
- * least one of the joins fails with THREADING_ERR_DEADLOCK; longer cycles are not detected.
+ * least one of the joins fails with THREADING_ERR_DEADLOCK. Longer cycles do not fail, but dumps show
+ * them, and a hang hook reports them.
  *
  * \param thread the thread
  * \return THREADING_OK if the thread has ended; THREADING_ERR_HANDLE if the handle is invalid;
@@ -1273,7 +1280,8 @@ threading_status threading_thread_start(threading_thread *thread);
  * \threadsafety any thread, except the thread to be joined
  * \python `thread.join()`
  * \since 0.1.0
- * \sa threading_thread_join_timeout, threading_thread_is_alive, threading_thread_result
+ * \sa threading_thread_join_timeout, threading_thread_is_alive, threading_thread_result,
+ *     threading_set_hang_hook
  */
 threading_status threading_thread_join(threading_thread *thread);
 
@@ -1569,11 +1577,11 @@ double threading_timer_interval(threading_timer *timer);
  *
  * Lock
  *
- * A lock is held by at most one thread at a time; other threads that acquire it wait. It has no owner:
- * any thread may release it, and a thread that acquires it again while holding it deadlocks. The order
- * in which waiting threads acquire the lock is not specified, but no thread is starved: a running
- * thread may acquire a free lock before a thread that is being woken up, but a few times per
- * millisecond the lock is handed off to the thread that has waited longest.
+ * A lock is held by at most one thread at a time; other threads that acquire it wait. Any thread may
+ * release it, not only the one that has acquired it. A thread that acquires it again while holding it
+ * deadlocks. The order in which waiting threads acquire the lock is not specified, but no thread is
+ * starved: a running thread may acquire a free lock before a thread that is being woken up, but a few
+ * times per millisecond the lock is handed off to the thread that has waited longest.
  *
  * Threads that share a sum (see THREADING_WITH() for blocks that release a lock automatically):
  *     static bool add(threading_lock *lock, long *sum, long amount)
@@ -1963,9 +1971,9 @@ size_t threading_rlock_recursion_count(threading_rlock *rlock);
 threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
 
 /**
- * Returns the identifier of the thread that has acquired an RLock.
+ * Returns the identifier of the thread that owns a reentrant lock.
  *
- * \param rlock the RLock
+ * \param rlock the lock
  * \return the identifier of the thread, also after the thread has ended; 0 if the lock is unlocked, or
  *     is being handed off to a waiter; 0 with THREADING_ERR_HANDLE if the handle is invalid
  *
@@ -1978,12 +1986,12 @@ threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
 uint64_t threading_rlock_owner(threading_rlock *rlock);
 
 /**
- * Sets the name of an RLock, which dumps show.
+ * Sets the name of a reentrant lock, which dumps show.
  *
  * The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
  * same name. An object without a name is shown by its handle.
  *
- * \param rlock the RLock
+ * \param rlock the lock
  * \param name the name in UTF-8; NULL removes it
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
  *     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory

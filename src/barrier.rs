@@ -184,8 +184,8 @@ unsafe impl Object for Barrier {
         });
     }
 
-    /// If the thread was about to park or parked, its waiter has become `FORKED`. It finds that when the word has another
-    /// value.
+    /// If the thread was about to park or parked, its waiter has become `FORKED`. It finds that when the word has
+    /// another value.
     fn keep_blocking_call(&'static self, _tag: u64, _waiter: &OwnWaiter) {
         self.round_number.fetch_add(1, Ordering::Relaxed);
     }
@@ -437,8 +437,8 @@ impl Barrier {
         })
     }
 
-    /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED`, `FREED`, or `FORKED` in a child that a
-    /// signal handler of this thread has forked. A timeout breaks the barrier, unless the action runs.
+    /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED`, `FREED`, or `FORKED` in a child that
+    /// a signal handler of this thread has forked. A timeout breaks the barrier, unless the action runs.
     fn wait_for_release(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
         let mut outcome = self.park(waiter, round_number, deadline);
         if outcome == QUEUED {

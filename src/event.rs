@@ -43,8 +43,8 @@
 //!
 //! # Signal handlers
 //!
-//! set, clear and is_set use no queue and no mutex, so a signal handler may call them. They do not pin the slot either, and
-//! so change nothing in it but the word, in an operation that compares the tag: see `sync::waker_cpu`.
+//! set, clear and is_set use no queue and no mutex, so a signal handler may call them. They do not pin the slot either,
+//! and so change nothing in it but the word, in an operation that compares the tag: see `sync::waker_cpu`.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 

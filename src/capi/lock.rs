@@ -1,10 +1,10 @@
 //! Lock
 //!
-//! A lock is held by at most one thread at a time; other threads that acquire it wait. It has no owner:
-//! any thread may release it, and a thread that acquires it again while holding it deadlocks. The order
-//! in which waiting threads acquire the lock is not specified, but no thread is starved: a running
-//! thread may acquire a free lock before a thread that is being woken up, but a few times per
-//! millisecond the lock is handed off to the thread that has waited longest.
+//! A lock is held by at most one thread at a time; other threads that acquire it wait. Any thread may
+//! release it, not only the one that has acquired it. A thread that acquires it again while holding it
+//! deadlocks. The order in which waiting threads acquire the lock is not specified, but no thread is
+//! starved: a running thread may acquire a free lock before a thread that is being woken up, but a few
+//! times per millisecond the lock is handed off to the thread that has waited longest.
 //!
 //! Threads that share a sum (see THREADING_WITH() for blocks that release a lock automatically):
 //!     static bool add(threading_lock *lock, long *sum, long amount)

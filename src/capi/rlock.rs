@@ -230,9 +230,9 @@ pub extern "C" fn threading_rlock_at_fork_reinit(rlock: *mut threading_rlock) ->
     status(|| from_ptr(rlock).at_fork_reinit())
 }
 
-/// Returns the identifier of the thread that has acquired an RLock.
+/// Returns the identifier of the thread that owns a reentrant lock.
 ///
-/// \param rlock the RLock
+/// \param rlock the lock
 /// \return the identifier of the thread, also after the thread has ended; 0 if the lock is unlocked, or
 ///     is being handed off to a waiter; 0 with THREADING_ERR_HANDLE if the handle is invalid
 ///
@@ -246,12 +246,12 @@ pub extern "C" fn threading_rlock_owner(rlock: *mut threading_rlock) -> u64 {
     value_or_default(|| from_ptr(rlock).owner())
 }
 
-/// Sets the name of an RLock, which dumps show.
+/// Sets the name of a reentrant lock, which dumps show.
 ///
 /// The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
 /// same name. An object without a name is shown by its handle.
 ///
-/// \param rlock the RLock
+/// \param rlock the lock
 /// \param name the name in UTF-8; NULL removes it
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
 ///     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory

@@ -340,7 +340,8 @@ pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threa
 /// with EINVAL. Joining a timer's thread waits for the end of its function or for its cancellation.
 /// Joining the main thread waits until process exit or threading_shutdown() has called the functions
 /// that were registered with threading_atexit(). If two threads join each other without a timeout, at
-/// least one of the joins fails with THREADING_ERR_DEADLOCK; longer cycles are not detected.
+/// least one of the joins fails with THREADING_ERR_DEADLOCK. Longer cycles do not fail, but dumps show
+/// them, and a hang hook reports them.
 ///
 /// \param thread the thread
 /// \return THREADING_OK if the thread has ended; THREADING_ERR_HANDLE if the handle is invalid;
@@ -352,7 +353,8 @@ pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threa
 /// \threadsafety any thread, except the thread to be joined
 /// \python `thread.join()`
 /// \since 0.1.0
-/// \sa threading_thread_join_timeout, threading_thread_is_alive, threading_thread_result
+/// \sa threading_thread_join_timeout, threading_thread_is_alive, threading_thread_result,
+///     threading_set_hang_hook
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_join(thread: *mut threading_thread) -> threading_status {
     status(|| from_ptr(thread).join(Timeout::FOREVER).map(drop))

@@ -65,6 +65,12 @@
 //! built with its portable backend, by the CMake option `-DTHREADING_PARK=portable`). threading_dump()
 //! may always be called in one. The other functions of this library are not async-signal-safe.
 //!
+//! Forks in signal handlers. A signal handler may call fork() while its thread waits in a call of this
+//! library, and so may a hang hook. When it returns, the wait goes on in the child, too. There, a join of
+//! a thread that the child does not have returns, and no other thread has arrived at a barrier. A signal
+//! handler must not call fork() if it may have interrupted another call of this library, or a thread that
+//! is about to wait for a lock, a condition or a barrier.
+//!
 //! Listing the threads that are alive:
 //!     static void print_threads(void)
 //!     {

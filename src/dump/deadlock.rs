@@ -30,8 +30,8 @@
 //! acquires no other lock. So it has owned its lock of the cycle from the first reading of its own wait to the second
 //! reading of the lock, and all edges existed between the two readings.
 //!
-//! The waits are those that lasted when the snapshot was taken. So a deadlock that forms during a dump is not found (but
-//! for one that a notify completes), and the number of deadlocked threads agrees with the list of them.
+//! The waits are those that lasted when the snapshot was taken. So a deadlock that forms during a dump is not found
+//! (but for one that a notify completes), and the number of deadlocked threads agrees with the list of them.
 //!
 //! If a thread is seen to wait, its earlier releases of locks are seen, too: each release, even that of an RLock by a
 //! store, comes before the wait in the program order of the thread, and the reader reads the wait with acquire.

@@ -33,8 +33,9 @@ pub(crate) const DEADLOCK: c_int = 1;
 pub(crate) const EXIT: c_int = 2;
 
 /// The hook, NULL for reports to stderr, its argument, and whether reports are on. `SEQ` is odd while they change, and
-/// readers use the three only if `SEQ` was even, and the same before and after: a hook must not be called with the argument
-/// of another one, and a thread that has begun its check must not report to stderr because reports have been turned off.
+/// readers use the three only if `SEQ` was even, and the same before and after: a hook must not be called with the
+/// argument of another one, and a thread that has begun its check must not report to stderr because reports have been
+/// turned off.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static HOOK: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -116,8 +117,8 @@ fn wake_until_all_are_parked() {
     }
 }
 
-/// Wakes the threads that are parked in a watched wait. Returns false if one that may be part of a deadlock waits, but was
-/// not parked.
+/// Wakes the threads that are parked in a watched wait. Returns false if one that may be part of a deadlock waits, but
+/// was not parked.
 fn wake_waiters() -> bool {
     let mut were_parked = true;
     for waiter in waiter::all() {

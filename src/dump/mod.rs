@@ -1,10 +1,11 @@
 //! Dumps: what each thread waits for, and what it owns. Deadlocks come first.
 //!
-//! A dump waits for no lock, allocates no memory and changes nothing but a static index, so that it may be made in a
-//! signal handler, in a child of fork, during process exit, and while any of the library's mutexes is held: it only
-//! tries to lock the registry, for the timers. [`threads`] reads the threads and locks, [`snapshot`] has an index of
-//! them, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes. [`layout`] lets other programs read
-//! the same data. [`trace`] writes each wait when it has ended, to a file that [`trace_file`] guards.
+//! A dump allocates no memory and changes nothing but a static index. It locks no mutex but that of the registry, for
+//! the timers, and this one only if it becomes free within a few milliseconds. So a dump may be made in a signal
+//! handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`threads`] reads
+//! the threads and locks, [`snapshot`] has an index of them, [`deadlock`] finds cycles, [`text`] describes threads, and
+//! [`line`] writes. [`layout`] lets other programs read the same data. [`trace`] writes each wait when it has ended, to
+//! a file that [`trace_file`] guards.
 
 mod contended;
 pub(crate) mod contention;
@@ -77,8 +78,8 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     contended::write(lines, snapshot, now);
 }
 
-/// Writes a line for each thread of a cycle of this length. If another thread has broken the cycle since it was found, by
-/// the release of a Lock, the edges need not lead back to the start.
+/// Writes a line for each thread of a cycle of this length. If another thread has broken the cycle since it was found,
+/// by the release of a Lock, the edges need not lead back to the start.
 fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, length: usize, now: Deadline) {
     let mut at = start;
     for _ in 0..length {

@@ -27,11 +27,11 @@ unsafe impl Sync for Former {}
 static FORMER: Former = Former(UnsafeCell::new([const { MaybeUninit::uninit() }; SIGNALS]));
 
 /// The addresses of the replaced handlers with one argument, by signal, and of those with three. They are kept when a
-/// handler is restored: a thread that has received the signal before that may call it later. In two arrays, so that each
-/// handler is called with its own arguments even if another one takes its place at the same time.
+/// handler is restored: a thread that has received the signal before that may call it later. In two arrays, so that
+/// each handler is called with its own arguments even if another one takes its place at the same time.
 ///
-/// If the program has installed a handler that calls the library's, and asks for dumps again, the library's handler that
-/// replaces it is another one, and calls this one. So there are several sets, which are used in turn.
+/// If the program has installed a handler that calls the library's, and asks for dumps again, the library's handler
+/// that replaces it is another one, and calls this one. So there are several sets, which are used in turn.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PLAIN: [[AtomicUsize; SIGNALS]; SETS] = [const { [const { AtomicUsize::new(0) }; SIGNALS] }; SETS];
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -52,7 +52,8 @@ const CALL_WITH_INFO: [Handler; SETS] = [call_with_info::<0>, call_with_info::<1
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static INSTALLING: InternalMutex<()> = InternalMutex::new(());
 
-/// Installs a handler of the signal that makes a dump to this file descriptor; -1 restores the handler that was replaced.
+/// Installs a handler of the signal that makes a dump to this file descriptor; -1 restores the handler that was
+/// replaced.
 pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
     let index =
         usize::try_from(signal).ok().filter(|index| (1..SIGNALS).contains(index)).ok_or(Error::Signal)?;
@@ -113,8 +114,8 @@ fn is_own(action: &libc::sigaction) -> bool {
 }
 
 /// Returns the flags for the handler that replaces `former`. It runs on the thread's alternate stack if it has one. A
-/// former handler finds the signal mask that it has asked for, and ends waits if it has asked for that; without one, waits
-/// go on.
+/// former handler finds the signal mask that it has asked for, and ends waits if it has asked for that; without one,
+/// waits go on.
 fn flags_for(former: &libc::sigaction) -> c_int {
     const OF_CHILDREN: c_int = libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
     let has_handler = !matches!(former.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
@@ -145,8 +146,8 @@ fn address(handler: Handler) -> usize {
     handler as *const () as usize
 }
 
-/// Writes a dump to the file of the signal. The signal has none if the handler was removed after the thread had received
-/// the signal.
+/// Writes a dump to the file of the signal. The signal has none if the handler was removed after the thread had
+/// received the signal.
 fn dump_to_file(signal: c_int) {
     // The handler may have interrupted a call of the library, which ignores accesses: in the handler, ThreadSanitizer
     // observes them again.

@@ -138,8 +138,8 @@ pub(super) fn for_each_live_thread(mut f: impl FnMut(u64, Option<&'static Thread
     live_threads().for_each(|thread| f(thread.ident(), Some(thread)));
 }
 
-/// The live threads: those that have been started and have not ended. Of timers, those whose function runs. Main is always
-/// one of them: for its joiners, it has ended when a process exit or a shutdown begins to wait, but it runs on.
+/// The live threads: those that have been started and have not ended. Of timers, those whose function runs. Main is
+/// always one of them: for its joiners, it has ended when a process exit or a shutdown begins to wait, but it runs on.
 pub(super) fn live_threads() -> impl Iterator<Item = &'static Thread> {
     let threads = Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread);
     threads.filter(|thread| {

@@ -42,8 +42,8 @@ pub(crate) fn stop() -> Result<()> {
     change(None, Deadline::NEVER, &OBSERVER)
 }
 
-/// Ends the trace because the process exits. Waits neither for a thread whose write blocks, nor for a reader that leaves a
-/// pipe full: then the array has no end.
+/// Ends the trace because the process exits. Waits neither for a thread whose write blocks, nor for a reader that
+/// leaves a pipe full: then the array has no end.
 pub(crate) fn stop_at_exit() {
     const MAX_WAIT_NS: u64 = 100_000_000;
     if trace_file::is_on() {

@@ -1,8 +1,8 @@
 //! Blocking calls. A thread pins the slot of the object, and goes on with the call in a child of fork.
 //!
-//! A signal handler, or a callback, may fork during a blocking call. In the child, the pins and the waiters of the parent
-//! are not counted, since its other threads do not exist. So the thread that has forked counts its own again, before the
-//! child runs code of the program (`keep`).
+//! A signal handler, or a callback, may fork during a blocking call. In the child, the pins and the waiters of the
+//! parent are not counted, since its other threads do not exist. So the thread that has forked counts its own again,
+//! before the child runs code of the program (`keep`).
 //!
 //! A signal handler may interrupt every step here. So a call is in the list before it pins the slot, and unpins it when
 //! it is not in the list any more. If a fork interrupts `begin`, the slot may be pinned once more than it is unpinned:

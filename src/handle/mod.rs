@@ -34,10 +34,11 @@
 //!
 //! - [`header`] is the beginning of each slot: the state word, the references, the pins;
 //! - [`slot_cache`] keeps a free slot of each kind for each thread;
-//! - [`blocking_call`] is a call that goes on in a child of fork, and [`waiter_count`] has what is common to objects whose
-//!   word counts their waiters;
-//! - [`arena`] allocates the slots of one kind. They are in blocks, each of which begins with a [`block_header`], and is
-//!   found by the [`block_table`];
+//! - [`blocking_call`] is a call that goes on in a child of fork, and [`waiter_count`] has what is common to objects
+//!   whose word counts their waiters;
+//! - [`note`] has the name of an object and the statistics of its waits, for reports;
+//! - [`arena`] allocates the slots of one kind. They are in blocks, each of which begins with a [`block_header`], and
+//!   is found by the [`block_table`];
 //! - [`blocks`] allocates memory to the arenas.
 //!
 //! The file exceeds 400 lines with its documentation: a handle has one set of methods, which all kinds share.
@@ -115,8 +116,8 @@ pub(crate) unsafe trait Object: Sized + Sync + 'static {
         let _ = tag;
     }
 
-    /// In a child of fork that the calling thread has forked during its blocking call on the object: prepares the object
-    /// for the call, which goes on. The slot is pinned.
+    /// In a child of fork that the calling thread has forked during its blocking call on the object: prepares the
+    /// object for the call, which goes on. The slot is pinned.
     fn keep_blocking_call(&'static self, tag: u64, waiter: &OwnWaiter) {
         let _ = (tag, waiter);
     }

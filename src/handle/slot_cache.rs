@@ -21,9 +21,9 @@
 //! # Memory
 //!
 //! For the arena, all these slots are in use: their blocks are not returned to the pool. A thread that only frees
-//! objects keeps none: after [`MAX_FREES`] further objects of the kind, it also frees what it has cached. Otherwise it keeps at
-//! most one slot of each kind of which it has created objects, and a reserve, until its exit hook frees them. In a
-//! child of fork, the slots of the parent's other threads are leaked.
+//! objects keeps none: after [`MAX_FREES`] further objects of the kind, it also frees what it has cached. Otherwise it
+//! keeps at most one slot of each kind of which it has created objects, and a reserve, until its exit hook frees them.
+//! In a child of fork, the slots of the parent's other threads are leaked.
 //!
 //! In models, only the slots of threads and timers are cached: all other slots can be used again by any thread.
 

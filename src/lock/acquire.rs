@@ -1,16 +1,16 @@
-//! How a thread acquires a lock that it has found locked: it spins, enters the queue and parks, until it has acquired the
-//! lock by barging or has accepted an offer.
+//! How a thread acquires a lock that it has found locked: it spins, enters the queue and parks, until it has acquired
+//! the lock by barging or has accepted an offer.
 //!
 //! The states of the lock and their changes are in `lock::word`, the invariants in `lock::raw`.
 //!
 //! # Notified condition waiters
 //!
-//! Waiters that a notify has moved to the queue (`Waiter::notified`) do not count as blocked on the lock, so that it can
-//! be destroyed. They are then aborted, find the lock destroyed, and return without it.
+//! Waiters that a notify has moved to the queue (`Waiter::notified`) do not count as blocked on the lock, so that it
+//! can be destroyed. They are then aborted, find the lock destroyed, and return without it.
 //!
-//! A notify does not move a waiter that has not parked yet. That waiter spins until the lock is unlocked, which is about
-//! to happen as a rule, and acquires it by barging (`reacquire_notified`). If that takes too long, it enters the queue
-//! itself, as a notified waiter.
+//! A notify does not move a waiter that has not parked yet. That waiter spins until the lock is unlocked, which is
+//! about to happen as a rule, and acquires it by barging (`reacquire_notified`). If that takes too long, it enters the
+//! queue itself, as a notified waiter.
 
 use crate::sys::atomic::{Ordering, spin_loop};
 
@@ -24,13 +24,13 @@ use crate::sync::wait_note::QueueNote;
 use crate::sync::waiter::{ABORTED, FORKED, GRANTED, OFFERED, QUEUED, RETRY, Waiter, WaiterLease};
 use crate::time::{Deadline, Timeout};
 
-/// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue: for
-/// about a microsecond, since the notifying thread releases the lock soon as a rule.
+/// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue:
+/// for about a microsecond, since the notifying thread releases the lock soon as a rule.
 const NOTIFIED_SPINS: u32 = if cfg!(model) { 1 } else { 32 };
 
 impl RawLock {
-    /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot until
-    /// this call has returned.
+    /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot
+    /// until this call has returned.
     #[inline(always)]
     pub(super) fn acquire_slow<P>(
         &self,
@@ -139,8 +139,8 @@ impl RawLock {
     }
 
     /// Continues the wait of a queued waiter that was woken in `state`, or had parked until `waited_until`, to its end:
-    /// true if it has acquired the lock, false if the timeout has expired, `None` if it was aborted or a signal handler has
-    /// forked: then it is to start over.
+    /// true if it has acquired the lock, false if the timeout has expired, `None` if it was aborted or a signal handler
+    /// has forked: then it is to start over.
     fn wait_until_acquired(
         &self,
         owner_tag: u64,
@@ -196,8 +196,9 @@ impl RawLock {
     }
 
     /// Spins for a designated waker, and acquires the lock ahead of earlier waiters if it becomes free. Returns false
-    /// also if the waiter's state has changed. While it spins, and until it has locked the mutex, the lock is not offered
-    /// to it: another thread may release the Lock that it has acquired, and one acquire must not hold the lock twice.
+    /// also if the waiter's state has changed. While it spins, and until it has locked the mutex, the lock is not
+    /// offered to it: another thread may release the Lock that it has acquired, and one acquire must not hold the lock
+    /// twice.
     fn try_barge(&self, owner_tag: u64, waiter: &Waiter) -> bool {
         if !waiter.begin_barging() {
             return false;

@@ -39,11 +39,11 @@
 //! immediately: it spins until the lock is released, so that two threads that alternate make no system call and do not
 //! use the lock's queue. If threads wait for the lock, the waiter is moved behind them nevertheless.
 //!
-//! A notified waiter does not access the condition any more, which may be freed, and its memory used for another object.
-//! So a waiter whose timeout expires looks the condition up again. If there is none, the waiter has been notified, or is
-//! about to be aborted: it waits until it finds out which. It keeps the lock's slot pinned until it returns, but that of
-//! the condition only while it locks the mutex: otherwise two threads that alternate would need a third longer, because
-//! a pin changes a cache line that the other thread is using when the waiter returns.
+//! A notified waiter does not access the condition any more, which may be freed, and its memory used for another
+//! object. So a waiter whose timeout expires looks the condition up again. If there is none, the waiter has been
+//! notified, or is about to be aborted: it waits until it finds out which. It keeps the lock's slot pinned until it
+//! returns, but that of the condition only while it locks the mutex: otherwise two threads that alternate would need a
+//! third longer, because a pin changes a cache line that the other thread is using when the waiter returns.
 
 use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -1,11 +1,11 @@
-//! What a thread knows about the contended locks that it uses: whether the last one had waiters, and how fast the thread
-//! releases them. All of it is in the thread's block, and a hint.
+//! What a thread knows about the contended locks that it uses: whether the last one had waiters, and how fast the
+//! thread releases them. All of it is in the thread's block, and a hint.
 //!
 //! The clock is read once per *fairness check period*, in case that the fairness deadline of the lock has passed: 61
 //! releases of a thread, or 509 if it releases so many Locks within about a tick. After such a long period the lock is
 //! *hot*: it changes hands in less time than its cache line takes to the other CPU, and one CPU is faster than two. Its
-//! releases then prefer to wake waiters that have parked on the CPU of the releasing thread (`LockQueue::next_to_wake`).
-//! They usually run when that thread parks, after a hand-off.
+//! releases then prefer to wake waiters that have parked on the CPU of the releasing thread
+//! (`LockQueue::next_to_wake`). They usually run when that thread parks, after a hand-off.
 
 use crate::sys::tls;
 

@@ -65,8 +65,8 @@ impl Turn {
     }
 }
 
-/// Called for each acquire that may block and has found the lock locked and without a queue. Yields the CPU if the calling thread's turn has
-/// ended.
+/// Called for each acquire that may block and has found the lock locked and without a queue. Yields the CPU if the
+/// calling thread's turn has ended.
 #[inline]
 pub(super) fn count_contended_acquire(owner_tag: u64) {
     let count = tls::with(|block| {

@@ -1,8 +1,8 @@
 //! Eventual fairness: when a release serves the waiter that has waited longest, and what it does for it.
 //!
 //! The fairness deadline is a fifth of a millisecond after the queue has formed, the last hand-off, or the last acquire
-//! by a notified waiter that was the first (`FAIR_AFTER_TICKS`), or less in a long queue. From then on, a release serves
-//! the first waiter, skipping unresponsive ones:
+//! by a notified waiter that was the first (`FAIR_AFTER_TICKS`), or less in a long queue. From then on, a release
+//! serves the first waiter, skipping unresponsive ones:
 //!
 //! | the waiter | the release |
 //! |---|---|
@@ -10,9 +10,9 @@
 //! | had parked on another CPU, and is parked | only wakes the waiter, and sets the next deadline: the lock stays in use until the waiter runs, and acquires it. When an offer would have a watcher, it wakes the next waiter, too. If the waiter parks again, the next release after a deadline hands the lock off |
 //! | had parked on another CPU, and has been woken | wakes and hands off to none: the waiter is on its way. `FORCE_HANDOFF_AFTER_TICKS` later, the release hands the lock off |
 //!
-//! A waiter that has been woken and runs gets no offer, since it may have acquired the lock by barging, and another thread
-//! may have released it since. It then counts as unresponsive until it has locked the mutex, so that others need not
-//! wait for it.
+//! A waiter that has been woken and runs gets no offer, since it may have acquired the lock by barging, and another
+//! thread may have released it since. It then counts as unresponsive until it has locked the mutex, so that others need
+//! not wait for it.
 //!
 //! A thread that releases the lock without the mutex of its queue does not know the deadline, and does not read the
 //! clock: some of its releases take the slow path for that (`lock::contention`).

@@ -1,8 +1,8 @@
 //! The locks.
 //!
-//! - [`raw`] is what is inside of a Lock and an RLock. Its parts are the state [`word`], the wait [`queue`], its eventual
-//!   [`fairness`], and [`acquire`], how a thread waits; [`contention`] is what a thread remembers of contended locks, and
-//!   [`cpu_turns`] how contending threads share a CPU;
+//! - [`raw`] is what is inside of a Lock and an RLock. Its parts are the state [`word`], the wait [`queue`], its
+//!   eventual [`fairness`], and [`acquire`], how a thread waits; [`contention`] is what a thread remembers of contended
+//!   locks, and [`cpu_turns`] how contending threads share a CPU;
 //! - [`lockable`] is what else they have in common: the `Object` implementation, and annotations for race detectors;
 //! - [`lock`] is the Lock, [`rlock`] the RLock, and [`recursion`] an owner's recursion counts;
 //! - [`condition`] is the condition over a Lock or an RLock.

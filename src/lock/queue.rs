@@ -1,8 +1,8 @@
 //! The wait queue of a lock, and which of its waiters are awake.
 //!
-//! A waiter that has been woken to acquire the lock is a *designated waker* (nsync's `MU_DESIG_WAKER`): while as many of
-//! them as allowed are on their way, a release wakes no other waiter. If it finds the lock taken, it parks again, at the
-//! same position.
+//! A waiter that has been woken to acquire the lock is a *designated waker* (nsync's `MU_DESIG_WAKER`): while as many
+//! of them as allowed are on their way, a release wakes no other waiter. If it finds the lock taken, it parks again, at
+//! the same position.
 //!
 //! # Unresponsive waiters
 //!

@@ -3,8 +3,8 @@
 //!
 //! The lock is unfair until a deadline, and fair after it. Any thread may acquire a free lock ahead of the queue
 //! (barging). A release wakes one waiter, the *designated waker*, and later releases wake none while that one is on its
-//! way. A few times per millisecond a release hands the lock off to the longest waiter instead (eventual fairness, as in
-//! parking_lot and CPython). Here a hand-off is an *offer*: the waiter accepts it, or another thread revokes it.
+//! way. A few times per millisecond a release hands the lock off to the longest waiter instead (eventual fairness, as
+//! in parking_lot and CPython). Here a hand-off is an *offer*: the waiter accepts it, or another thread revokes it.
 //!
 //! | file | what it has |
 //! |---|---|
@@ -17,8 +17,8 @@
 //!
 //! # Invariants, while no thread holds the mutex, the lock exists and its queue is this process's
 //!
-//! 1. The flags are those that `LockQueue::flags` computes, or, if these are none, `STORE_STOPPED` in an RLock. If there
-//!    are any, no store of the owner is left.
+//! 1. The flags are those that `LockQueue::flags` computes, or, if these are none, `STORE_STOPPED` in an RLock. If
+//!    there are any, no store of the owner is left.
 //! 2. The owner is `HANDOFF_PENDING` if and only if exactly one waiter in the queue is in state `OFFERED`.
 //! 3. If the queue is not empty, at least one thread will serve it: an owner whose release takes the slow path, a
 //!    waiter that has been woken, or a thread that watches an offer.

@@ -1,12 +1,13 @@
 //! RLock: Python's `threading.RLock`. Its owner may acquire it again, and has to release it as often.
 //!
-//! States and orderings: `lock::word`. The owner field of the word is the owner tag of the owning thread. Owner tags are
-//! never reused, so an RLock whose owner has exited stays locked. The recursion count is not in the lock: the owning
-//! thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own memory.
+//! States and orderings: `lock::word`. The owner field of the word is the owner tag of the owning thread. Owner tags
+//! are never reused, so an RLock whose owner has exited stays locked. The recursion count is not in the lock: the
+//! owning thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own
+//! memory.
 //!
 //! Only the owner releases an RLock. So its last release is a store, where a Lock's is a compare-and-swap: one locked
-//! instruction per acquire and release, not two. `lock::word` describes what other threads do for that, which change the
-//! word beside it.
+//! instruction per acquire and release, not two. `lock::word` describes what other threads do for that, which change
+//! the word beside it.
 
 use crate::error::{Error, Result};
 use crate::handle::note::Named;

@@ -1,5 +1,5 @@
-//! The word of a lock: its states, and what a thread does with it alone. `lock::raw` and `lock::acquire` have the changes
-//! that a thread makes under the mutex of the wait queue ("the mutex").
+//! The word of a lock: its states, and what a thread does with it alone. `lock::raw` and `lock::acquire` have the
+//! changes that a thread makes under the mutex of the wait queue ("the mutex").
 //!
 //! ```text
 //!               acquire (any thread)                  release, after the fairness deadline
@@ -41,11 +41,11 @@
 //!
 //! # Releases by a store
 //!
-//! Only its owner may release an RLock, so it need not execute a locked instruction: if the word has no flags, it stores
-//! the unlocked one, in a restartable sequence of the compare and the store (`sys::restartable_store`). Between the two,
-//! or before the store is visible, another thread may change the word, and the store overwrites the change: a flag, a
-//! cleared `LIVE`, or the word of a reinit. So a thread that changes the word of an RLock that another thread owns calls
-//! `restartable_store::finish_others`, a system call, and then reads the word again:
+//! Only its owner may release an RLock, so it need not execute a locked instruction: if the word has no flags, it
+//! stores the unlocked one, in a restartable sequence of the compare and the store (`sys::restartable_store`). Between
+//! the two, or before the store is visible, another thread may change the word, and the store overwrites the change: a
+//! flag, a cleared `LIVE`, or the word of a reinit. So a thread that changes the word of an RLock that another thread
+//! owns calls `restartable_store::finish_others`, a system call, and then reads the word again:
 //!
 //! - A thread that sets flags, under the mutex, where there were none (`set_flags`). If the flags are gone, it repeats
 //!   the change, and may find the lock unlocked. If they are there, they stay: no release by a store begins at a word
@@ -88,8 +88,8 @@ pub(crate) const HANDOFF_PENDING: u64 = 1 << 9;
 pub(super) const OWNER_MASK: u64 = !(HANDOFF_PENDING - 1);
 const _: () = assert!(HANDOFF_PENDING < FIRST_OWNER_TAG);
 
-/// One in this many releases of a thread in `STORE_STOPPED` ends that state. To stop the stores again costs as much as a
-/// thousand of these releases, and it must not happen too often to a lock that is sometimes contended. Prime, so that
+/// One in this many releases of a thread in `STORE_STOPPED` ends that state. To stop the stores again costs as much as
+/// a thousand of these releases, and it must not happen too often to a lock that is sometimes contended. Prime, so that
 /// the thread does not always end it for the same one of several locks that it uses in turn.
 const STORE_AGAIN_PERIOD: u32 = if cfg!(model) { 2 } else { 65_521 };
 
@@ -270,8 +270,8 @@ impl<'a> LockWord<'a> {
         }
     }
 
-    /// Changes the flags, if the word is still `word`. Returns whether they have been changed and no store can overwrite
-    /// them. The caller holds the mutex.
+    /// Changes the flags, if the word is still `word`. Returns whether they have been changed and no store can
+    /// overwrite them. The caller holds the mutex.
     pub(super) fn set_flags(self, word: u64, flags: u64) -> bool {
         if !self.cas(word, word & !FLAGS | flags, Ordering::Relaxed) {
             return false;
@@ -316,8 +316,8 @@ impl<'a> LockWord<'a> {
         }
     }
 
-    /// `Object::clear_live` of a lock: waits for no mutex. Until it returns, a store of the owner may make the lock live
-    /// again.
+    /// `Object::clear_live` of a lock: waits for no mutex. Until it returns, a store of the owner may make the lock
+    /// live again.
     pub(crate) fn clear_live(self, tag: u64) {
         while let Some(word) = self.0.clear_live_if(tag, |word| Some(word & !LIVE)) {
             if !self.may_owner_store(word) {

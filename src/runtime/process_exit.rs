@@ -132,8 +132,8 @@ fn run_callbacks_or_wait(deadline: Deadline) -> bool {
     }
 }
 
-/// Called by a thread that waits in the process exit. Threads that are blocked until the exit is complete are not waited
-/// for. If the thread that calls the callbacks is one of them, another thread calls those that are left.
+/// Called by a thread that waits in the process exit. Threads that are blocked until the exit is complete are not
+/// waited for. If the thread that calls the callbacks is one of them, another thread calls those that are left.
 pub(crate) fn exclude_blocked_threads() {
     exit_lock::exclude_blocked_threads();
     let exit = EXIT.lock();

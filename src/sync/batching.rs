@@ -2,13 +2,14 @@
 //!
 //! When one thread produces what another one consumes, and both run, each operation moves the cache lines that they
 //! share to the other CPU, which takes longer than the operation itself. So a waiter that has spun until there was
-//! something to take leaves these lines to the producer for some microseconds, and then takes many things in succession.
+//! something to take leaves these lines to the producer for some microseconds, and then takes many things in
+//! succession.
 //!
 //! That helps only if more comes. Two threads that alternate give each other one thing at a time, and a delay would
 //! only slow them down. So a waiter tries it out: rarely, and more rarely after each trial without success.
 //!
-//! Where a delay was a success, a thread that does not wait also leaves the cache lines to the other one for a while, if
-//! both have changed the object at the same time ([`Batching::back_off`]). Otherwise both might continue to use it
+//! Where a delay was a success, a thread that does not wait also leaves the cache lines to the other one for a while,
+//! if both have changed the object at the same time ([`Batching::back_off`]). Otherwise both might continue to use it
 //! alternately, without a wait of either, and move the lines with each operation.
 //!
 //! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. So the model checkers
@@ -92,8 +93,8 @@ impl Batching {
         self.record(now >= first + MANY);
     }
 
-    /// Called by a thread whose change of the object has failed, because another thread has changed it at the same time.
-    /// If the last delay was a success, leaves the object to the other thread for a while.
+    /// Called by a thread whose change of the object has failed, because another thread has changed it at the same
+    /// time. If the last delay was a success, leaves the object to the other thread for a while.
     #[inline]
     pub(crate) fn back_off(&self) {
         if self.is_on.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
-//! What a thread is in the middle of when a signal handler or a callback forks: a list of functions that the child calls,
-//! because the thread goes on there when the handler or the callback returns.
+//! What a thread is in the middle of when a signal handler or a callback forks: a list of functions that the child
+//! calls, because the thread goes on there when the handler or the callback returns.
 
 use core::cell::Cell;
 use core::mem;

@@ -3,9 +3,9 @@
 //! with a timeout, since it waits for the lock without one when it has been notified.
 //!
 //! A deadlock begins when its last thread parks. So it is enough that each thread checks once in each wait, a period
-//! after it has parked. `dump::hang` decides which of the threads reports. There is one exception, which is not reported: a
-//! thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its threads have
-//! checked.
+//! after it has parked. `dump::hang` decides which of the threads reports. There is one exception, which is not
+//! reported: a thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its
+//! threads have checked.
 //!
 //! While the watch is off, a thread executes two more loads before it parks.
 
@@ -20,8 +20,8 @@ use crate::time::Deadline;
 /// The period in nanoseconds, 0 if the watch is off.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
-/// The number of calls of `set`, plus one. After each call, the threads that wait check once more. Incremented after the
-/// period is stored, and read before it, so that no thread takes a former period for that of this call.
+/// The number of calls of `set`, plus one. After each call, the threads that wait check once more. Incremented after
+/// the period is stored, and read before it, so that no thread takes a former period for that of this call.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTINGS: AtomicU32 = AtomicU32::new(1);
 /// The functions that check, set with release before the first period.
@@ -36,8 +36,9 @@ static ON_LONG_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXITING: AtomicUsize = AtomicUsize::new(0);
 
-/// Of the threads of a deadlock whose waits seem to have begun at the same time, one reports (`dump::hang`), and must not
-/// check before the last one has parked. So no period is shorter than a time for which a thread is rarely interrupted.
+/// Of the threads of a deadlock whose waits seem to have begun at the same time, one reports (`dump::hang`), and must
+/// not check before the last one has parked. So no period is shorter than a time for which a thread is rarely
+/// interrupted.
 const MIN_PERIOD_NS: u64 = 20_000_000;
 
 /// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that

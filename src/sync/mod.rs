@@ -9,13 +9,14 @@
 //! - [`padded`] keeps data that threads write often apart from other data;
 //! - [`biased_mutex`] is locked by one thread without a locked instruction, as long as no other thread needs it;
 //! - [`list`] is an intrusive list;
-//! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
-//!   [`wake_queue`] the wake-ups that a thread still has to make, and [`wait_note`] says in the record what the thread waits for;
+//! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such
+//!   records, [`wake_queue`] the wake-ups that a thread still has to make, and [`wait_note`] says in the record what
+//!   the thread waits for;
 //! - [`waker_cpu`] is the CPU of the thread that last woke a waiter without such a record;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
-//! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process, and [`own_waiter`] knows whether
-//!   it includes the calling thread;
+//! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process, and [`own_waiter`] knows
+//!   whether it includes the calling thread;
 //! - [`atexit`] registers the atexit handler;
 //! - [`lock_annotations`] describes lock operations to ThreadSanitizer.
 

@@ -14,8 +14,9 @@
 //!
 //! # Fork
 //!
-//! Data that the child needs is locked across the fork ([`ForkLock`]): `lock_for_fork` before it, `unlock_after_fork` in
-//! the parent, `reinit_in_child` in the child. All other data is reset in the child by the first thread that locks the mutex.
+//! Data that the child needs is locked across the fork ([`ForkLock`]): `lock_for_fork` before it, `unlock_after_fork`
+//! in the parent, `reinit_in_child` in the child. All other data is reset in the child by the first thread that locks
+//! the mutex.
 //!
 //! Between `lock_for_fork` and the fork itself, fork handlers of the program may run, and may wait for another thread
 //! that needs this mutex. To avoid that deadlock, the other thread takes the mutex over after `FORK_LOCK_TIMEOUT_NS`.

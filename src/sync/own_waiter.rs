@@ -15,12 +15,12 @@
 //! | counted | `KEEP`, key | keeps one waiter | |
 //! | ends its count | key | discards all waiters | fails, since it expects waiters |
 //!
-//! The fork then stores `DECIDED`, with `KEEP` and the key if it has kept the waiter. So a compare-and-swap of the state
-//! shows the thread that the word is no longer as it has left it. A thread whose waiter was discarded counts itself
-//! again.
+//! The fork then stores `DECIDED`, with `KEEP` and the key if it has kept the waiter. So a compare-and-swap of the
+//! state shows the thread that the word is no longer as it has left it. A thread whose waiter was discarded counts
+//! itself again.
 //!
-//! One case is not solved: other threads of the child may give the word the expected value again while the handler still
-//! runs, if they wait for the same object, and the fork has interrupted the one or two instructions before the
+//! One case is not solved: other threads of the child may give the word the expected value again while the handler
+//! still runs, if they wait for the same object, and the fork has interrupted the one or two instructions before the
 //! compare-and-swap. So may a call of this thread on the same object, if the wait is in a signal handler that has
 //! interrupted that call. The count is then wrong by one. The word has no room for a number that would prevent that.
 
@@ -37,8 +37,8 @@ pub(crate) struct OwnWaiter {
 }
 
 impl OwnWaiter {
-    /// In a child of fork: decides whether one waiter, the thread, is kept. `is_counted` returns whether the word counts a
-    /// thread with this key, if it counts the thread at all.
+    /// In a child of fork: decides whether one waiter, the thread, is kept. `is_counted` returns whether the word
+    /// counts a thread with this key, if it counts the thread at all.
     pub(crate) fn decide(&self, is_counted: impl FnOnce(u64) -> bool) -> bool {
         let state = self.state.load(Ordering::Relaxed);
         let key = state & !(KEEP | DECIDED);
@@ -52,9 +52,9 @@ impl OwnWaiter {
         self.state.load(Ordering::Relaxed) & KEEP != 0
     }
 
-    /// Counts the thread by `compare_exchange`. Returns whether the word counts it. `key` is a number above 0, and below
-    /// `KEEP`, that the object chooses (`CountsWaiters::is_counted`). `is_first`: the word is expected to count no
-    /// waiters.
+    /// Counts the thread by `compare_exchange`. Returns whether the word counts it. `key` is a number above 0, and
+    /// below `KEEP`, that the object chooses (`CountsWaiters::is_counted`). `is_first`: the word is expected to count
+    /// no waiters.
     #[inline(always)]
     pub(crate) fn enter(&self, key: u64, is_first: bool, compare_exchange: impl FnOnce() -> bool) -> bool {
         let entering = if is_first { KEEP | key } else { key };
@@ -68,8 +68,9 @@ impl OwnWaiter {
         state & KEEP != 0
     }
 
-    /// Ends the count of the thread, which is counted, by `compare_exchange`. Returns whether that has succeeded. If not,
-    /// the word may not count the thread any more nevertheless (`is_counted`), and the thread has to count itself again.
+    /// Ends the count of the thread, which is counted, by `compare_exchange`. Returns whether that has succeeded. If
+    /// not, the word may not count the thread any more nevertheless (`is_counted`), and the thread has to count itself
+    /// again.
     #[inline(always)]
     pub(crate) fn leave(&self, compare_exchange: impl FnOnce() -> bool) -> bool {
         let key = self.state.load(Ordering::Relaxed) & !(KEEP | DECIDED);

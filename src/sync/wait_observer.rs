@@ -198,8 +198,8 @@ pub(crate) fn record_wake(key: usize) {
     }
 }
 
-/// As `record_wake`, unless the calling thread waits itself. Then it only passes on a wake-up, and releases nothing: the
-/// trace has no arrow from it, nor from the thread of an earlier record.
+/// As `record_wake`, unless the calling thread waits itself. Then it only passes on a wake-up, and releases nothing:
+/// the trace has no arrow from it, nor from the thread of an earlier record.
 #[inline]
 pub(crate) fn record_wake_unless_waiting(key: usize, is_waiting: impl FnOnce() -> bool) {
     if is_on(TRACE) {

@@ -24,8 +24,8 @@
 //! | `NOTIFIED` | conditions: removed from the queue by a notify, which has found that the waiter runs. It acquires the lock without having been moved to the lock's queue | |
 //! | `FORKED` | in no queue: a signal handler or a hang hook has forked during the wait, and this is the child. The waiter of a lock or a condition enters the queue again, that of a barrier arrives again | |
 //!
-//! In a child of fork, the record of its only thread changes from `QUEUED`, `SPINNING`, `PARKED`, `RETRY` or `OFFERED` to
-//! `FORKED`, relaxed: the child empties the queue when it first uses it.
+//! In a child of fork, the record of its only thread changes from `QUEUED`, `SPINNING`, `PARKED`, `RETRY` or `OFFERED`
+//! to `FORKED`, relaxed: the child empties the queue when it first uses it.
 //!
 //! The waiter reads the last seven of the table with acquire. After a wait, the record keeps its last state until the
 //! next wait stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
@@ -33,8 +33,8 @@
 //! # Waits in signal handlers
 //!
 //! A signal handler that interrupts a wait may wait, too, although that is not supported, or may leave the wait by
-//! siglongjmp(). The record is then in a queue, and a second queue in it would lose the waiters behind it in the first. So
-//! the block of the thread notes that the record is leased (`WaiterLease`), and further waits use other records.
+//! siglongjmp(). The record is then in a queue, and a second queue in it would lose the waiters behind it in the first.
+//! So the block of the thread notes that the record is leased (`WaiterLease`), and further waits use other records.
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 //!
@@ -159,8 +159,8 @@ const LEASED: usize = 1;
 
 /// The use of a record for one call that may enter queues, from `begin` until `end` or until it is dropped.
 pub(crate) struct WaiterLease {
-    /// 0 before the lease has begun, and after it has ended. In a signal handler that has interrupted another lease, what the
-    /// block contained before; otherwise `LEASED`.
+    /// 0 before the lease has begun, and after it has ended. In a signal handler that has interrupted another lease,
+    /// what the block contained before; otherwise `LEASED`.
     outer: Cell<usize>,
     /// The fork epoch in which a lease in a signal handler has begun.
     epoch: Cell<u32>,
@@ -172,8 +172,8 @@ impl WaiterLease {
         WaiterLease { outer: Cell::new(0), epoch: Cell::new(0) }
     }
 
-    /// Returns the record: that of the calling thread, as a rule. The exit hook returns it to the pool. In a child of fork,
-    /// the `BlockingCall` that begins next keeps it.
+    /// Returns the record: that of the calling thread, as a rule. The exit hook returns it to the pool. In a child of
+    /// fork, the `BlockingCall` that begins next keeps it.
     #[inline]
     pub(crate) fn begin(&self) -> Result<&'static Waiter> {
         // If the hook cannot be registered, the record's 64 bytes leak when the thread exits; the wait need not fail.
@@ -286,8 +286,8 @@ impl Waiter {
         result
     }
 
-    /// Returns the calling thread's record to the pool, at thread exit. If the thread has left a wait by siglongjmp(), the
-    /// record may still be in a queue, and is not used again.
+    /// Returns the calling thread's record to the pool, at thread exit. If the thread has left a wait by siglongjmp(),
+    /// the record may still be in a queue, and is not used again.
     pub(crate) fn release_current() {
         let waiter = tls::with(|block| block.waiter.take());
         if waiter != 0 && waiter & LEASED == 0 {
@@ -313,14 +313,14 @@ impl Waiter {
         self.state.store(QUEUED, Ordering::Relaxed);
     }
 
-    /// Changes `RETRY` to `OFFERED`, under the mutex of the queue. Returns false if the waiter runs, and may have acquired
-    /// the lock by barging.
+    /// Changes `RETRY` to `OFFERED`, under the mutex of the queue. Returns false if the waiter runs, and may have
+    /// acquired the lock by barging.
     pub(crate) fn try_offer(&self) -> bool {
         self.transition(RETRY, OFFERED).is_ok()
     }
 
-    /// Begins to acquire a lock by barging: the lock is not offered to this waiter before it has locked the mutex of the
-    /// queue. Returns false if the waiter's state has changed.
+    /// Begins to acquire a lock by barging: the lock is not offered to this waiter before it has locked the mutex of
+    /// the queue. Returns false if the waiter's state has changed.
     pub(crate) fn begin_barging(&self) -> bool {
         self.transition(RETRY, QUEUED).is_ok()
     }

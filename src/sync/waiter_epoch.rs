@@ -12,8 +12,8 @@ pub(crate) struct WaiterEpoch {
 }
 
 impl WaiterEpoch {
-    /// Called before a thread counts itself as a waiter, and in a child that a thread has forked during its wait. The first
-    /// caller in this process runs `reset`, which discards the waiters of the parent.
+    /// Called before a thread counts itself as a waiter, and in a child that a thread has forked during its wait. The
+    /// first caller in this process runs `reset`, which discards the waiters of the parent.
     #[inline]
     pub(crate) fn sync_after_fork(&self, reset: impl FnOnce()) {
         if !self.is_current() {

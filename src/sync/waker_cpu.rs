@@ -1,10 +1,10 @@
 //! The CPU of the thread that last woke a waiter, for objects whose waiters have no record that the waker writes to:
 //! events and semaphores.
 //!
-//! A signal handler may set an event or release a semaphore. So these calls cannot pin the slot: to remove a pin may lock
-//! a mutex. Without a pin, they may run so late that the slot contains another object, of which they must not change
-//! anything, not even a hint. So the waker writes to a table, and the waiter, which has pinned the slot, copies the entry
-//! into the object's `AdaptiveSpin`.
+//! A signal handler may set an event or release a semaphore. So these calls cannot pin the slot: to remove a pin may
+//! lock a mutex. Without a pin, they may run so late that the slot contains another object, of which they must not
+//! change anything, not even a hint. So the waker writes to a table, and the waiter, which has pinned the slot, copies
+//! the entry into the object's `AdaptiveSpin`.
 //!
 //! Several objects share an entry, and wakers may overwrite each other's, relaxed: the entries are hints.
 

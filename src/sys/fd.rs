@@ -49,7 +49,8 @@ pub(crate) fn write_parts<const N: usize>(fd: c_int, parts: &[&CStr; N]) -> Resu
     })
 }
 
-/// The signals of failing writes: to a closed pipe or socket, and beyond the size to which the process limits its files.
+/// The signals of failing writes: to a closed pipe or socket, and beyond the size to which the process limits its
+/// files.
 const SIGNALS: [c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
 
 /// Runs `write`. If it fails, the process gets no SIGPIPE or SIGXFSZ, which would end it.

@@ -1,5 +1,5 @@
-//! The thread that calls the functions which are registered with `threading_atexit`, for threads in an exit or a shutdown
-//! that wait until it has done so, and for reports. `runtime::process_exit` has the functions, and the mutex.
+//! The thread that calls the functions which are registered with `threading_atexit`, for threads in an exit or a
+//! shutdown that wait until it has done so, and for reports. `runtime::process_exit` has the functions, and the mutex.
 
 use crate::sync::hang_watch::ExitWatch;
 use crate::sync::wait_note::{EXIT_CALLBACKS, with_note};

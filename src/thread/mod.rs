@@ -6,7 +6,8 @@
 //! | file | purpose |
 //! |---|---|
 //! | `ident` | identifiers of threads and timers, and the owner tag of locks |
-//! | `names` | storage of names, and the counter of default names |
+//! | `name_table` | names, and a hash table of those that a thread has had |
+//! | `names` | storage of the names of a thread, and the counter of default names |
 //! | `stack_count`, `stack_cache` | the counts and limits of stacks; the stacks, cached for further threads |
 //! | `object` | the slot of a thread: its state table and flags |
 //! | `registry` | all started threads, main, the pending timers, and the mutex that protects them |

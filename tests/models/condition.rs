@@ -235,8 +235,8 @@ fn a_waiter_that_times_out_beside_the_last_free_leaves_each_queue_once() {
     });
 }
 
-/// A waiter times out while another thread destroys the condition, and then waits for something else. This wait must not
-/// be aborted.
+/// A waiter times out while another thread destroys the condition, and then waits for something else. This wait must
+/// not be aborted.
 #[test]
 fn a_waiter_that_times_out_during_destroy_is_not_aborted_later() {
     let model = Model::new("condition: a waiter that times out during destroy is not aborted later");

@@ -81,7 +81,8 @@ fn the_fast_path_orders_the_holders() {
 }
 
 /// A thread waits so long that the release serves it, `times` times: on the same CPU, the release hands the lock off to
-/// it. On another one, the first release only wakes it, and the second hands the lock off if the thread has parked again.
+/// it. On another one, the first release only wakes it, and the second hands the lock off if the thread has parked
+/// again.
 fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
     move || {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
@@ -247,7 +248,8 @@ fn an_offer_ends_with_a_release_by_another_thread() {
 }
 
 /// A waiter that was woken acquires the lock ahead of the queue, and another thread releases it `releases` times before
-/// the waiter has left the queue. One acquire must permit one release, and the lock must not go to that waiter once more.
+/// the waiter has left the queue. One acquire must permit one release, and the lock must not go to that waiter once
+/// more.
 fn release_a_waiter_that_is_still_queued(name: &'static str, releases: usize) {
     Model::new(name).preemptions(3).check(move || {
         let lock = lock();
