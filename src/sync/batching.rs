@@ -1,11 +1,10 @@
-//! Batching: whether a waiter that finds something to take lets more of it accumulate first.
+//! Batching: whether a waiter that finds an item to take lets more of them accumulate first.
 //!
 //! When one thread produces what another one consumes, and both run, each operation moves the cache lines that they
-//! share to the other CPU, which takes longer than the operation itself. So a waiter that has spun until there was
-//! something to take leaves these lines to the producer for some microseconds, and then takes many things in
-//! succession.
+//! share to the other CPU, which takes longer than the operation itself. So a waiter that has spun until there was an
+//! item leaves these lines to the producer for some microseconds, and then takes many items in succession.
 //!
-//! That helps only if more comes. Two threads that alternate give each other one thing at a time, and a delay would
+//! That helps only if more comes. Two threads that alternate give each other one item at a time, and a delay would
 //! only slow them down. So a waiter tries it out: rarely, and more rarely after each trial without success.
 //!
 //! Where a delay was a success, a thread that does not wait also leaves the cache lines to the other one for a while,
@@ -20,16 +19,16 @@ use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use crate::sys::atomic::spin_loop;
 use crate::time::Deadline;
 
-/// A step, in nanoseconds. In this time, a producer that has its cache lines produces several things.
+/// A step, in nanoseconds. In this time, a producer that has its cache lines produces several items.
 const STEP_NS: u64 = 250;
-/// How many steps precede a look at what there is, which takes a cache line from the producer. On some machines, the
-/// producer needs more than one step to get it back.
+/// How many steps precede a look at the number of items, which takes a cache line from the producer. On some machines,
+/// the producer needs more than one step to get it back.
 const FIRST_STEPS: u64 = 2;
-/// If there are so many new things per step, it needs less, and one step is enough.
+/// If there are so many new items per step, the producer needs less time, and one step is enough.
 const FAST: u64 = 5;
 /// How many steps a waiter waits at most: together, a little less than the usual spin.
 const MAX_STEPS: u64 = 32;
-/// How many new things make the delay a success.
+/// How many new items make the delay a success.
 const MANY: u64 = 4;
 /// How long a thread backs off, in nanoseconds: the other one gets its cache lines back, and uses them many times.
 const BACK_OFF_NS: u64 = 4_000;
@@ -47,12 +46,12 @@ pub(crate) struct Batching {
     spins: AtomicU16,
     /// How many spins precede the next trial, if that is more than `FIRST_TRIAL`.
     spins_between_trials: AtomicU16,
-    /// How many things there were at the end of the last delay.
+    /// How many items there were at the end of the last delay.
     usual: AtomicU16,
 }
 
 impl Batching {
-    /// Called before a spin. Returns whether the waiter is to let more accumulate when it finds something.
+    /// Called before a spin. Returns whether the waiter is to let more accumulate when it finds an item.
     #[inline]
     pub(crate) fn plan(&self) -> bool {
         if self.is_on.load(Ordering::Relaxed) {
@@ -64,7 +63,7 @@ impl Batching {
         is_trial
     }
 
-    /// Lets more accumulate, until no more comes. `count` returns how much there is, or 0 to end the delay.
+    /// Lets more accumulate, until no more comes. `count` returns the number of items, or 0 to end the delay.
     #[cold]
     #[inline(never)]
     pub(crate) fn wait_for_more(&self, count: impl Fn() -> u64) {

@@ -1,5 +1,6 @@
-//! What a thread is in the middle of when a signal handler or a callback forks: a list of functions that the child
-//! calls, because the thread goes on there when the handler or the callback returns.
+//! The fork list of a thread: the functions that a child of fork calls for the calls of the library that its thread is
+//! in. A signal handler or a callback may fork during such a call, which goes on in the child when the handler or the
+//! callback returns.
 
 use core::cell::Cell;
 use core::mem;
@@ -21,6 +22,7 @@ impl ForkEntry {
         ForkEntry { entry: StackEntry::new(), keep }
     }
 
+    /// Adds the entry to the list of the calling thread.
     #[inline]
     pub(crate) fn add(&self, args: [usize; 2]) {
         self.entry.add::<ForkList>([self.keep as usize, args[0], args[1]]);
@@ -52,7 +54,7 @@ impl StackList for ForkList {
     }
 }
 
-/// Calls the functions, in a child of fork.
+/// In a child of fork: calls the functions of its thread's list.
 pub(crate) fn after_fork_in_child() {
     stack_list::for_each::<ForkList>(|_, [keep, arg, other_arg]| {
         // SAFETY: the entry is valid, so that this is the function that `new` has stored.

@@ -1,8 +1,8 @@
 //! The library's own synchronization, below all objects.
 //!
 //! - [`fork_epoch`] counts the forks that led to this process;
-//! - [`stack_list`] has what a thread is in the middle of, and [`fork_list`] what a thread goes on with in a child that it
-//!   forks in a signal handler or a callback;
+//! - [`stack_list`] lists the calls that a thread is in, and [`fork_list`] the functions that a child of fork calls for
+//!   them;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin; [`batching`] decides whether a spinning waiter lets more accumulate before it takes something;

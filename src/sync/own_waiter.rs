@@ -4,8 +4,8 @@
 //!
 //! A signal handler may fork at any instruction of a wait. The child must then know whether the word counts the thread.
 //! The word and the thread's own record (`OwnWaiter`) cannot be changed in one step. So before each change of the word,
-//! the record says what a fork does with the word in the child: one of two things, and after either of them the word is
-//! another one than before the change. So the compare-and-swap fails if it has not been executed yet.
+//! the record says whether a fork keeps one waiter in the child, or none. In either case, the word is then another one
+//! than before the change, so that the compare-and-swap fails if it has not been executed yet.
 //!
 //! | step | `OwnWaiter::state` | a fork in the child | a compare-and-swap that it has interrupted |
 //! |---|---|---|---|

@@ -1,10 +1,10 @@
-//! Lists of what a thread is in the middle of. The entries are on the stack of the thread, innermost first in the list, and
+//! Lists of the calls that a thread is in. The entries are on the stack of the thread, innermost first in the list, and
 //! the per-thread block has the address of the first. A signal handler may interrupt every step here.
 //!
-//! A signal handler or a callback may leave a call by siglongjmp(), or a coroutine may end in one. The list then begins with
-//! an entry whose memory other functions use, or which the program has unmapped with the stack. So each entry has a check
-//! value, and the list ends before the first one that is not mapped, or does not match its own. If a new entry uses the
-//! memory of one in the list, the list leads from it back to itself: the thread has left all calls in between.
+//! A signal handler or a callback may leave a call by siglongjmp(), or a coroutine may end in one. The list then begins
+//! with an entry whose memory other functions use, or which the program has unmapped with the stack. So each entry has
+//! a check value, and the list ends before the first one that is not mapped, or does not match its own. If a new entry
+//! uses the memory of one in the list, the list leads from it back to itself: the thread has left all calls in between.
 
 use core::cell::Cell;
 use core::ptr;
@@ -51,6 +51,7 @@ impl StackEntry {
         numbers.fold(0, |sum, number| sum.rotate_left(7) ^ number)
     }
 
+    /// Adds the entry to a list of the calling thread.
     #[inline(never)]
     pub(crate) fn add<L: StackList>(&self, content: [usize; 3]) {
         self.content.iter().zip(content).for_each(|(cell, number)| cell.set(number));
@@ -85,8 +86,8 @@ fn valid_entry(at: usize) -> Option<&'static StackEntry> {
     if at == 0 || !memory::is_mapped(at, size_of::<StackEntry>()) {
         return None;
     }
-    // SAFETY: an entry has been at this address, which is aligned for one, and the memory is mapped. Of its fields, only
-    // numbers are read.
+    // SAFETY: an entry has been at this address, which is aligned for one, and the memory is mapped. Of its fields,
+    // only numbers are read.
     Some(unsafe { &*(at as *const StackEntry) }).filter(|entry| entry.check.get() == entry.check_value())
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct PerThread {
     pub(crate) traced_until: Cell<u64>,
     /// The timers that this thread is finishing, innermost first: a list of `FinishingTimer`. `timer::finishing`.
     pub(crate) finishing_timers: Cell<usize>,
-    /// What this thread goes on with in a child of fork, innermost first: a list of `ForkEntry`. `sync::fork_list`.
+    /// The first `ForkEntry` of the fork list, that of the innermost call. `sync::fork_list`.
     pub(crate) fork_entries: Cell<usize>,
     /// A free slot of each of these kinds, or the state of the cache. `handle::slot_cache`.
     pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
