@@ -12,6 +12,7 @@ use core::ptr;
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::calling_thread;
+use crate::sys::fd;
 
 /// `struct sched_attr` in its first version.
 #[repr(C)]
@@ -180,23 +181,9 @@ pub(super) fn current_mask() -> libc::sigset_t {
 /// Reads the main thread's signal mask from `/proc`, for a calling thread that is not the main thread. Returns an empty
 /// mask if that fails.
 fn main_thread_mask() -> libc::sigset_t {
-    let mut blocked = 0;
-    calling_thread::with_cancel_disabled(|| {
-        let mut text = [0_u8; 4096];
-        // SAFETY: the path ends with NUL; at most the length of `text` is read; the descriptor is valid until it is
-        // closed.
-        let length = unsafe {
-            let file = libc::open(c"/proc/self/status".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            if file < 0 {
-                return;
-            }
-            let length = libc::read(file, text.as_mut_ptr().cast(), text.len());
-            libc::close(file);
-            length
-        };
-        let text = &text[..usize::try_from(length).unwrap_or(0)];
-        blocked = parse_blocked_signals(text).unwrap_or(0);
-    });
+    let mut text = [0; 4096];
+    let length = fd::read_beginning(c"/proc/self/status", &mut text);
+    let blocked = parse_blocked_signals(&text[..length]).unwrap_or(0);
     let mut mask = MaybeUninit::zeroed();
     // SAFETY: initialized here; libc does not add the signals that it uses internally.
     unsafe {

@@ -6,7 +6,7 @@ use core::slice;
 
 use crate::error::{Error, Result};
 use crate::sys;
-use crate::sys::calling_thread::with_cancel_disabled;
+use crate::sys::fd;
 use crate::sys::pthread;
 
 /// Maps `bytes` of zeroed memory, preferably at `hint` (0: anywhere).
@@ -87,15 +87,7 @@ pub(crate) fn has_strict_overcommit() -> bool {
     let mut mode = MODE.load(Ordering::Relaxed);
     if mode == UNKNOWN {
         mode = b'0';
-        // SAFETY: the path ends with NUL; one byte is read into `mode`; the descriptor is valid until it is closed.
-        with_cancel_disabled(|| unsafe {
-            let file =
-                sys::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            if file >= 0 {
-                sys::read(file, (&raw mut mode).cast(), 1);
-                sys::close(file);
-            }
-        });
+        fd::read_beginning(c"/proc/sys/vm/overcommit_memory", slice::from_mut(&mut mode));
         MODE.store(mode, Ordering::Relaxed);
     }
     mode == NEVER_OVERCOMMITS

@@ -32,9 +32,8 @@ macro_rules! probe {
     };
 }
 
-/// The calling thread is about to park: the address of its waiter, the object for which it waits, and the deadline, as
-/// in
-/// `sync::wait_note`.
+/// The calling thread is about to park: the address of its waiter, the object for which it waits, and the deadline.
+/// `sync::wait_note` has the values of the last two.
 #[inline(always)]
 pub(crate) fn wait_begin<T>(waiter: &'static T, object: usize, until: u64) {
     probe!(threading, wait_begin, core::ptr::from_ref(waiter), object, until);

@@ -61,6 +61,7 @@ use crate::sync::padded::Padded;
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::exec_stack;
+use crate::sys::memory;
 use crate::sys::pthread;
 use crate::sys::pthread::StackSpec;
 use crate::thread::stack_count;
@@ -441,17 +442,10 @@ impl StackCache {
     }
 
     fn grow(&mut self) -> Result<()> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: maps new memory at an address that the kernel chooses.
-        let chunk = unsafe {
-            sys::mmap(ptr::null_mut(), CHUNK_SIZE, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
-        };
-        if chunk == libc::MAP_FAILED {
-            return Err(Error::NoThread);
-        }
+        let chunk = memory::map(0, CHUNK_SIZE).ok_or(Error::NoThread)? as *const Stack;
         annotate::mark_untracked(chunk, CHUNK_SIZE);
         // SAFETY: the first record of the new chunk; zero is a valid record, and no thread uses it yet.
-        let first: &'static Stack = unsafe { &*chunk.cast::<Stack>() };
+        let first: &'static Stack = unsafe { &*chunk };
         first.links.next.set(self.chunks);
         self.chunks = first;
         self.unused_records = ptr::from_ref(first).wrapping_add(1);
