@@ -10,7 +10,7 @@ use std::{env, fs};
 const LAYERS: [&[&str]; 12] = [
     &["error", "time"],
     &["sys/"],
-    &["panic_boundary", "callbacks"],
+    &["panic_boundary", "fault", "callbacks"],
     &["sync/"],
     &["handle/"],
     &[
