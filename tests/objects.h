@@ -1,5 +1,5 @@
-/* What tests/c/fork.c and tests/torture/forks.c share: one object of each kind, calls on all of them, and checks in a
- * child process.
+/* What the tests of fork in tests/c and tests/torture/forks.c share: one object of each kind, calls on all of them, and
+ * checks in a child process.
  *
  * The including file first defines CHECK(condition), CHECK_STATUS(call, status), the target return_arg(), and
  * WAIT_LIMIT, the time in seconds after which an expected wake-up counts as lost. */
@@ -131,7 +131,7 @@ static inline void objects_free(struct objects *objects)
     CHECK_STATUS(threading_local_free(objects->local), THREADING_OK);
 }
 
-/* Makes objects usable in a child, whatever the parent's threads did with them. */
+/* Reinitializes objects in a child, whatever the parent's threads did with them. */
 static inline void objects_reinit(struct objects *objects)
 {
     CHECK_STATUS(threading_lock_at_fork_reinit(objects->lock), THREADING_OK);

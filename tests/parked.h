@@ -1,16 +1,24 @@
-/* Waiting until another thread has parked, for tests whose order depends on it.
- *
- * The including file first defines CHECK(condition). */
+/* What the programs that tests/dump and tests/probes run and observe have in common: a check, which ends the program
+ * with status 99 if it fails, and a wait until another thread has parked, on which the order of their waits depends. */
 #ifndef TESTS_PARKED_H
 #define TESTS_PARKED_H
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <threading.h>
 
 #include "clock.h"
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+            _Exit(99);                                                                                       \
+        }                                                                                                    \
+    } while (0)
 
 /* Whether the dump has a line that contains the text, of a thread whose name begins like this. The name of a thread that
  * has none is "thread" and its ID. */

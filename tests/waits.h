@@ -60,18 +60,18 @@ static inline bool is_woken(struct pair *pair)
     static inline threading_status kind##_untimed(struct pair *p)                                                      \
     {                                                                                                                  \
         threading_status status = threading_##kind##_acquire(p->kind);                                                 \
-        CHECK(is_woken(p));                                                                                    \
-        CHECK_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                             \
+        CHECK(is_woken(p));                                                                                            \
+        CHECK_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                               \
         return status;                                                                                                 \
     }                                                                                                                  \
     static inline void kind##_prepare(struct pair *p)                                                                  \
     {                                                                                                                  \
-        CHECK_STATUS(threading_##kind##_acquire(p->kind), THREADING_OK);                                             \
+        CHECK_STATUS(threading_##kind##_acquire(p->kind), THREADING_OK);                                               \
     }                                                                                                                  \
     static inline void kind##_end(struct pair *p)                                                                      \
     {                                                                                                                  \
         record_wakeup(p);                                                                                              \
-        CHECK_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                             \
+        CHECK_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                               \
     }
 
 DEFINE_LOCK_WAITS(lock)

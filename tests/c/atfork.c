@@ -321,15 +321,15 @@ static void wait_for_notifies(void)
     join(thread);
 }
 
-static void *release_unit(void *arg)
+static void *release_permit(void *arg)
 {
     CHECK_STATUS(threading_semaphore_release_n(semaphore, 2), THREADING_OK);
     return arg;
 }
 
-static void wait_for_units(void)
+static void wait_for_permits(void)
 {
-    threading_thread *thread = spawn(release_unit, NULL);
+    threading_thread *thread = spawn(release_permit, NULL);
     CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
     CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
     CHECK_STATUS(threading_semaphore_try_acquire(semaphore), THREADING_WOULD_BLOCK);
@@ -553,7 +553,7 @@ static const struct {
     {"free threads", free_threads},
     {"wait for events", wait_for_events},
     {"wait for notifies", wait_for_notifies},
-    {"wait for units", wait_for_units},
+    {"wait for permits", wait_for_permits},
     {"pass barriers", pass_barriers},
     {"start timers", start_timers},
     {"cancel timers", cancel_timers},

@@ -324,14 +324,14 @@ static void release_then_free_in_last_slots(void)
     }
 }
 
-/* Threads acquire and release units with each of the calls; `inside` is the number of threads that hold a unit. */
+/* Threads acquire and release permits with each of the calls; `inside` is the number of threads that hold a permit. */
 struct holders {
     threading_semaphore *semaphore;
     atomic_int inside;
     int limit, turns;
 };
 
-static void *hold_units(void *arg)
+static void *hold_permits(void *arg)
 {
     struct holders *holders = arg;
     unsigned turn = 0;
@@ -360,8 +360,8 @@ static void holders_never_exceed_value(void)
     for (int limit = 1; limit <= 3; limit++) {
         struct holders holders = {.semaphore = new_bounded(limit), .limit = limit, .turns = 10000};
         threading_thread *threads[5];
-        pthread_t foreign = spawn_foreign(hold_units, &holders);
-        spawn_all(threads, hold_units, &holders);
+        pthread_t foreign = spawn_foreign(hold_permits, &holders);
+        spawn_all(threads, hold_permits, &holders);
         join_all(threads);
         join_foreign(foreign);
         CHECK_INT(threading_semaphore_value(holders.semaphore), limit);
@@ -369,8 +369,8 @@ static void holders_never_exceed_value(void)
     }
 }
 
-/* One thread releases units in portions, and the others acquire each unit once. Writes before a release are visible
- * after the acquire of a unit that it released. */
+/* One thread releases permits in portions, and the others acquire each permit once. Writes before a release are visible
+ * after the acquire of a permit that it released. */
 struct stream {
     threading_semaphore *semaphore;
     atomic_long acquired;
@@ -378,25 +378,25 @@ struct stream {
     unsigned char written[50000];
 };
 
-static void *consume_units(void *arg)
+static void *consume_permits(void *arg)
 {
     struct stream *stream = arg;
     for (;;) {
-        long unit;
+        long permit;
         CHECK_STATUS(threading_semaphore_acquire(stream->semaphore), THREADING_OK);
-        unit = atomic_fetch_add_explicit(&stream->acquired, 1, memory_order_acq_rel);
-        if (unit >= stream->total)
+        permit = atomic_fetch_add_explicit(&stream->acquired, 1, memory_order_acq_rel);
+        if (permit >= stream->total)
             return NULL;
-        CHECK_INT(stream->written[unit], 1);
+        CHECK_INT(stream->written[permit], 1);
     }
 }
 
-static void each_unit_is_acquired_once(void)
+static void each_permit_is_acquired_once(void)
 {
     static struct stream stream;
     threading_thread *threads[4];
     stream = (struct stream){.semaphore = new_semaphore(0), .total = sizeof stream.written};
-    spawn_all(threads, consume_units, &stream);
+    spawn_all(threads, consume_permits, &stream);
     for (long given = 0, portion = 1; given < stream.total; given += portion, portion = 1 + given % 7) {
         if (portion > stream.total - given)
             portion = stream.total - given;
@@ -457,7 +457,7 @@ static const struct test_case cases[] = {
     {"acquire_timeout does not time out early", timeout_is_not_early},
     {"an invalid timeout is an error, whether the value is 0 or not", invalid_timeouts},
     {"acquire and the timeouts FOREVER, infinity and TIMEOUT_MAX wait until the release", unlimited_waits},
-    {"a release of less than one unit is ERR_VALUE", release_of_less_than_one},
+    {"a release of less than one permit is ERR_VALUE", release_of_less_than_one},
     {"a release past the maximum is ERR_OVERFLOW and leaves the value unchanged", release_past_the_maximum},
     {"a release past the bound is ERR_OVER_RELEASED and leaves the value unchanged", over_release_of_bounded},
     {"a release that fails wakes no waiter", failed_release_wakes_none},
@@ -468,8 +468,8 @@ static const struct test_case cases[] = {
     {"a semaphore may be freed right after the release that wakes its waiters", release_then_free},
     {"a semaphore may be freed right after the release even if its block is returned to the system",
      release_then_free_in_last_slots},
-    {"the number of threads that hold a unit never exceeds the initial value", holders_never_exceed_value},
-    {"each released unit is acquired once, and writes before the release are visible", each_unit_is_acquired_once},
+    {"the number of threads that hold a permit never exceeds the initial value", holders_never_exceed_value},
+    {"each released permit is acquired once, and writes before the release are visible", each_permit_is_acquired_once},
 #ifdef STEPWISE
     {"a release does not write to the memory of a semaphore that is freed during the call", freed_during_a_release},
 #endif

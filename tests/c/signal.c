@@ -452,7 +452,7 @@ static void *acquire_units(void *arg)
     return NULL;
 }
 
-/* Each unit that a handler released was acquired once or is still available, whichever call the handler interrupted. */
+/* Each permit that a handler released was acquired once or is still there, whichever call the handler interrupted. */
 static void releases_in_handlers(threading_semaphore *semaphore, long limit)
 {
     threading_thread *threads[3];
@@ -473,7 +473,7 @@ static void releases_in_handlers(threading_semaphore *semaphore, long limit)
         CHECK_INT(raise(SIGUSR1), 0);
         if (threading_semaphore_try_acquire(semaphore) == THREADING_OK)
             atomic_fetch_add(&acquired, 1);
-        /* Counted before the release, so that the number of acquired units never exceeds it. */
+        /* Counted before the release, so that the number of acquired permits never exceeds it. */
         atomic_fetch_add(&released, 1);
         if (threading_semaphore_release(semaphore) != THREADING_OK)
             atomic_fetch_sub(&released, 1);
@@ -794,7 +794,7 @@ static const struct test_case cases[] = {
     {"an event set in a signal handler wakes its waiters", event_set_in_a_handler},
     {"a signal handler may call set, clear and is_set while it interrupts any call on the event",
      event_calls_interrupted},
-    {"units released in a signal handler are not lost", semaphore_released_in_a_handler},
+    {"permits released in a signal handler are not lost", semaphore_released_in_a_handler},
     {"a waiter in a signal handler does not keep another thread from acquiring the object",
      waiter_in_a_handler_keeps_no_object},
     {"a signal handler that waits loses no waiter of the lock for which its thread waits",

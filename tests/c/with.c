@@ -57,7 +57,7 @@ static void block_holds_condition(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-static void block_holds_unit(void)
+static void block_holds_permit(void)
 {
     threading_semaphore *semaphore = threading_semaphore_new_bounded(3);
     THREADING_WITH(semaphore) {
@@ -407,7 +407,7 @@ static const struct test_case cases[] = {
     {"a lock is held in the block and released at its end", block_holds_lock},
     {"an rlock is held in nested blocks, each of which acquires it once more", nested_blocks_hold_rlock},
     {"the lock of a condition is held in the block", block_holds_condition},
-    {"a unit of a semaphore is held in the block", block_holds_unit},
+    {"a permit of a semaphore is held in the block", block_holds_permit},
     {"return out of nested blocks releases their objects", left_by_return},
     {"the value of a return statement is evaluated before the release", return_value_before_release},
     {"goto out of nested blocks releases their objects", left_by_goto},

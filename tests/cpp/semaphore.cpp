@@ -100,7 +100,7 @@ static const test::Case cases[] = {
     {"a release above the initial value of a bounded semaphore fails and changes nothing",
      bounded_release_above_the_initial_value_fails},
     {"at most as many threads hold it as its initial value", limits_concurrent_holders},
-    {"a release wakes as many waiters as it adds units", release_wakes_as_many_waiters},
+    {"a release wakes as many waiters as it adds permits", release_wakes_as_many_waiters},
     {"the standard guards decrement and increment it", lockable::works_with_standard_guards<Semaphore>},
     {"no wait is shorter than its timeout", lockable::waits_are_not_too_short<Semaphore>},
     {"max() waits indefinitely", lockable::max_waits_indefinitely<BoundedSemaphore>},

@@ -15,16 +15,9 @@
 
 #include <threading.h>
 
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            _Exit(99);                                                                                       \
-        }                                                                                                    \
-    } while (0)
-#define OK(call) CHECK((call) == THREADING_OK)
-
 #include "../parked.h"
+
+#define OK(call) CHECK((call) == THREADING_OK)
 
 /* How long each wait lasts at least, in seconds. */
 static const double WAIT = 0.05;

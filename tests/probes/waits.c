@@ -12,14 +12,6 @@
 
 #include <threading.h>
 
-#define CHECK(condition)                                                                                     \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            _Exit(99);                                                                                       \
-        }                                                                                                    \
-    } while (0)
-
 #include "../parked.h"
 
 static threading_lock *lock;

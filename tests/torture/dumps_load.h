@@ -17,7 +17,7 @@ static struct load {
     unsigned queued;
     threading_barrier *barrier;
     threading_event *ping, *pong;
-    threading_semaphore *units;
+    threading_semaphore *permits;
     threading_thread *workers[LOAD_WORKERS];
 } load;
 
@@ -343,7 +343,7 @@ static inline void rename_all(struct random *random)
     OK(threading_condition_set_name(load.queue, uniform_name(random, name)));
     OK(threading_barrier_set_name(load.barrier, uniform_name(random, name)));
     OK(threading_event_set_name(load.ping, uniform_name(random, name)));
-    OK(threading_semaphore_set_name(load.units, uniform_name(random, name)));
+    OK(threading_semaphore_set_name(load.permits, uniform_name(random, name)));
     OK(threading_thread_set_name(load.workers[random_below(random, 4)], uniform_name(random, name)));
 }
 
@@ -384,11 +384,11 @@ static inline void *load_worker(void *arg)
             OK(threading_event_clear(load.pong));
             break;
         case 11:
-            OK(threading_semaphore_acquire(load.units));
+            OK(threading_semaphore_acquire(load.permits));
             break;
         case 12:
-            (void)threading_semaphore_acquire_timeout(load.units, short_time(&random));
-            OK(threading_semaphore_release(load.units));
+            (void)threading_semaphore_acquire_timeout(load.permits, short_time(&random));
+            OK(threading_semaphore_release(load.permits));
             OK(threading_sleep(short_time(&random)));
             break;
         case 13:
@@ -428,9 +428,9 @@ static inline void load_start(void)
     load.barrier = threading_barrier_new(BARRIER_PARTIES, NULL, NULL);
     load.ping = threading_event_new();
     load.pong = threading_event_new();
-    load.units = threading_semaphore_new(0);
+    load.permits = threading_semaphore_new(0);
     TORTURE_CHECK(load.queue != NULL && load.barrier != NULL && load.ping != NULL && load.pong != NULL);
-    TORTURE_CHECK(load.units != NULL);
+    TORTURE_CHECK(load.permits != NULL);
     for (unsigned i = 0; i < LOAD_WORKERS; i++)
         TORTURE_CHECK((load.workers[i] = threading_thread_new(load_worker, (void *)(uintptr_t)i)) != NULL);
     for (unsigned i = 0; i < LOAD_WORKERS; i++)
@@ -444,7 +444,7 @@ static inline void load_join(void)
         while (threading_thread_join_timeout(load.workers[i], 0.002) != THREADING_OK) {
             OK(threading_barrier_abort(load.barrier));
             OK(threading_event_set(load.ping));
-            OK(threading_semaphore_release(load.units));
+            OK(threading_semaphore_release(load.permits));
             OK(threading_condition_acquire(load.queue));
             OK(threading_condition_notify_all(load.queue));
             OK(threading_condition_release(load.queue));

@@ -147,7 +147,7 @@ int main(int argc, char **argv)
     torture_figure("operations", (double)atomic_load(&torture.steps));
     torture_figure("signals handled", (double)signal_storm.handled);
     torture_figure("signals handled per second", (double)signal_storm.handled / (now() - torture.began));
-    torture_figure("units released by handlers and other threads", (double)handlers.released);
+    torture_figure("permits released by handlers and other threads", (double)handlers.released);
     torture_figure("sets by handlers", (double)handlers.sets);
     torture_figure("timers", (double)timers_run);
     torture_figure("checks of the totals", (double)checks + 1);

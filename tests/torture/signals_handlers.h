@@ -1,4 +1,4 @@
-/* Signal handlers set events and release semaphores, whichever call the signal interrupts: no unit is lost or
+/* Signal handlers set events and release semaphores, whichever call the signal interrupts: no permit is lost or
  * duplicated, and no set is missed. */
 #ifndef SIGNALS_HANDLERS_H
 #define SIGNALS_HANDLERS_H
@@ -47,7 +47,7 @@ static void use_objects_in_handler(void)
 
 /* ---------------------------------------------------------------------------- the threads that acquire and wait */
 
-static inline void acquire_units(struct worker *worker, threading_semaphore *semaphore, _Atomic uint64_t *acquired)
+static inline void acquire_permits(struct worker *worker, threading_semaphore *semaphore, _Atomic uint64_t *acquired)
 {
     for (;;) {
         TORTURE_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
@@ -132,10 +132,10 @@ static inline void handlers_worker(struct worker *worker)
     switch (worker->number) {
     case CALLERS:
     case CALLERS + 1:
-        acquire_units(worker, handlers.semaphore, &handlers.acquired);
+        acquire_permits(worker, handlers.semaphore, &handlers.acquired);
         break;
     case CALLERS + 2:
-        acquire_units(worker, handlers.bounded, &handlers.bounded_acquired);
+        acquire_permits(worker, handlers.bounded, &handlers.bounded_acquired);
         break;
     case CALLERS + 3:
         see_sets(worker);
@@ -156,7 +156,7 @@ static inline void handlers_start(void)
     TORTURE_CHECK(handlers.semaphore && handlers.bounded && handlers.event && handlers.toggled);
 }
 
-/* Pauses the signals and the callers, and checks the totals: all released units must have been acquired, and all
+/* Pauses the signals and the callers, and checks the totals: all released permits must have been acquired, and all
  * sets been seen. */
 static inline void handlers_check_totals(void)
 {

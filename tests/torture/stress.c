@@ -23,7 +23,7 @@ static struct {
     {"acquisitions of a lock and an rlock", scenario_locks, 0},
     {"acquisitions in a chain that one release starts", scenario_release_chain, 0},
     {"acquisitions of units from a pool", scenario_pool, 0},
-    {"waits for a unit, each with one release", scenario_units, 0},
+    {"waits for a permit, each with one release", scenario_permits, 0},
     {"items through a queue of conditions", scenario_queue, 0},
     {"waits for a notification, each with one notify", scenario_notifies, 0},
     {"waits for an event to be set", scenario_sets, 0},

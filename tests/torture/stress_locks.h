@@ -1,4 +1,4 @@
-/* Locks and semaphores under contention: mutual exclusion, recursion, units, and bounds. */
+/* Locks and semaphores under contention: mutual exclusion, recursion, permits, and bounds. */
 #ifndef STRESS_LOCKS_H
 #define STRESS_LOCKS_H
 
@@ -177,13 +177,13 @@ static inline void scenario_release_chain(struct scenario *scenario)
     TORTURE_STATUS(threading_rlock_free(chain.rlock), THREADING_OK);
 }
 
-/* -------------------------------------------------------------------------------------------- a pool of units */
+/* -------------------------------------------------------------------------------------------- a pool of permits */
 
 struct pool {
     threading_semaphore *semaphore;
-    int64_t units;
+    int64_t permits;
     bool bounded;
-    atomic_llong acquired; /* acquired units: incremented after an acquisition, decremented before a release */
+    atomic_llong acquired; /* acquired permits: incremented after an acquisition, decremented before a release */
 };
 
 static inline void pool_worker(struct worker *worker)
@@ -196,13 +196,13 @@ static inline void pool_worker(struct worker *worker)
             held++;
         while (held > 0 && random_one_in(random, 3) && threading_semaphore_try_acquire(pool->semaphore) == THREADING_OK)
             held++;
-        TORTURE_CHECK(atomic_fetch_add(&pool->acquired, held) + held <= pool->units);
+        TORTURE_CHECK(atomic_fetch_add(&pool->acquired, held) + held <= pool->permits);
         if (held > 0)
             hold_briefly(random);
         int64_t value = threading_semaphore_value(pool->semaphore);
-        TORTURE_CHECK(value >= 0 && value <= pool->units - held);
+        TORTURE_CHECK(value >= 0 && value <= pool->permits - held);
         if (pool->bounded)
-            TORTURE_STATUS(threading_semaphore_release_n(pool->semaphore, pool->units + 1),
+            TORTURE_STATUS(threading_semaphore_release_n(pool->semaphore, pool->permits + 1),
                            THREADING_ERR_OVER_RELEASED);
         atomic_fetch_sub(&pool->acquired, held);
         if (held > 1 && random_one_in(random, 2)) {
@@ -218,89 +218,91 @@ static inline void pool_worker(struct worker *worker)
 
 static inline void scenario_pool(struct scenario *scenario)
 {
-    struct pool pool = {.units = 1 + (int64_t)random_below(&scenario->random, scenario->threads)};
+    struct pool pool = {.permits = 1 + (int64_t)random_below(&scenario->random, scenario->threads)};
     pool.bounded = random_one_in(&scenario->random, 2);
-    pool.semaphore = pool.bounded ? threading_semaphore_new_bounded(pool.units) : threading_semaphore_new(pool.units);
+    pool.semaphore =
+        pool.bounded ? threading_semaphore_new_bounded(pool.permits) : threading_semaphore_new(pool.permits);
     team_run(scenario, scenario->threads, pool_worker, &pool);
-    TORTURE_CHECK(threading_semaphore_value(pool.semaphore) == pool.units);
+    TORTURE_CHECK(threading_semaphore_value(pool.semaphore) == pool.permits);
     if (pool.bounded)
         TORTURE_STATUS(threading_semaphore_release(pool.semaphore), THREADING_ERR_OVER_RELEASED);
     TORTURE_STATUS(threading_semaphore_free(pool.semaphore), THREADING_OK);
 }
 
-/* ----------------------------------------------------------------------------- each unit ends exactly one wait */
+/* ----------------------------------------------------------------------------- each permit ends exactly one wait */
 
 /* Some workers wait without a timeout, the others once with a short one. As long as there are more untimed waiters
- * than units, every unit must be acquired, even if a waiter times out at the same moment. */
-struct units {
+ * than permits, every permit must be acquired, even if a waiter times out at the same moment. */
+struct permits {
     threading_semaphore *semaphore;
     unsigned workers, untimed;
     _Atomic uint64_t acquired, untimed_done;
 };
 
-static inline void units_prepare(struct scenario *scenario, void *shared)
+static inline void permits_prepare(struct scenario *scenario, void *shared)
 {
-    struct units *units = shared;
-    if (units->semaphore == NULL)
-        units->semaphore = threading_semaphore_new(0);
-    units->untimed = 1 + (unsigned)random_below(&scenario->random, units->workers);
-    units->acquired = units->untimed_done = 0;
+    struct permits *permits = shared;
+    if (permits->semaphore == NULL)
+        permits->semaphore = threading_semaphore_new(0);
+    permits->untimed = 1 + (unsigned)random_below(&scenario->random, permits->workers);
+    permits->acquired = permits->untimed_done = 0;
 }
 
-static inline void units_work(struct worker *worker, void *shared)
+static inline void permits_work(struct worker *worker, void *shared)
 {
-    struct units *units = shared;
+    struct permits *permits = shared;
     random_pause(&worker->random);
-    if (worker->number < units->untimed) {
-        TORTURE_STATUS(threading_semaphore_acquire(units->semaphore), THREADING_OK);
-        atomic_fetch_add(&units->untimed_done, 1);
-        atomic_fetch_add(&units->acquired, 1);
+    if (worker->number < permits->untimed) {
+        TORTURE_STATUS(threading_semaphore_acquire(permits->semaphore), THREADING_OK);
+        atomic_fetch_add(&permits->untimed_done, 1);
+        atomic_fetch_add(&permits->acquired, 1);
     } else {
         double seconds = random_timeout(&worker->random), began = now();
-        if (CHECK_TIMED_WAIT(threading_semaphore_acquire_timeout(units->semaphore, seconds), began, seconds))
-            atomic_fetch_add(&units->acquired, 1);
+        if (CHECK_TIMED_WAIT(threading_semaphore_acquire_timeout(permits->semaphore, seconds), began, seconds))
+            atomic_fetch_add(&permits->acquired, 1);
     }
 }
 
-static inline void units_drive(struct scenario *scenario, void *shared)
+static inline void permits_drive(struct scenario *scenario, void *shared)
 {
-    struct units *units = shared;
+    struct permits *permits = shared;
     uint64_t released = 0;
-    while (atomic_load(&units->untimed_done) < units->untimed) {
-        uint64_t missing = units->untimed - atomic_load(&units->untimed_done);
+    while (atomic_load(&permits->untimed_done) < permits->untimed) {
+        uint64_t missing = permits->untimed - atomic_load(&permits->untimed_done);
         uint64_t count = 1 + random_below(&scenario->random, missing);
         if (random_one_in(&scenario->random, 2))
             sleep_for(random_timeout(&scenario->random));
         else
             random_pause(&scenario->random);
         if (random_one_in(&scenario->random, 2))
-            TORTURE_STATUS(threading_semaphore_release_n(units->semaphore, (int64_t)count), THREADING_OK);
+            TORTURE_STATUS(threading_semaphore_release_n(permits->semaphore, (int64_t)count), THREADING_OK);
         else
             for (uint64_t i = 0; i < count; i++)
-                TORTURE_STATUS(threading_semaphore_release(units->semaphore), THREADING_OK);
+                TORTURE_STATUS(threading_semaphore_release(permits->semaphore), THREADING_OK);
         released += count;
-        AWAIT_COUNT(&units->acquired, released);
+        AWAIT_COUNT(&permits->acquired, released);
     }
 }
 
-static inline void units_finish(struct scenario *scenario, void *shared)
+static inline void permits_finish(struct scenario *scenario, void *shared)
 {
-    struct units *units = shared;
-    TORTURE_CHECK(threading_semaphore_value(units->semaphore) == 0);
+    struct permits *permits = shared;
+    TORTURE_CHECK(threading_semaphore_value(permits->semaphore) == 0);
     if (random_one_in(&scenario->random, 8)) {
-        TORTURE_STATUS(threading_semaphore_free(units->semaphore), THREADING_OK);
-        units->semaphore = NULL;
+        TORTURE_STATUS(threading_semaphore_free(permits->semaphore), THREADING_OK);
+        permits->semaphore = NULL;
     }
 }
 
-static inline void scenario_units(struct scenario *scenario)
+static inline void scenario_permits(struct scenario *scenario)
 {
-    struct units units = {.workers = scenario->threads};
+    struct permits permits = {.workers = scenario->threads};
     struct rounds rounds = {
-        .shared = &units, .prepare = units_prepare, .work = units_work, .drive = units_drive, .finish = units_finish};
+        .shared = &permits, .prepare = permits_prepare, .work = permits_work, .drive = permits_drive,
+        .finish = permits_finish};
     rounds_run(scenario, scenario->threads, &rounds);
-    if (units.semaphore != NULL)
-        TORTURE_STATUS(threading_semaphore_free(units.semaphore), THREADING_OK);
+    if (permits.semaphore != NULL)
+        TORTURE_STATUS(threading_semaphore_free(permits.semaphore), THREADING_OK);
 }
 
 #endif
