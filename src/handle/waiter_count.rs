@@ -29,8 +29,8 @@ pub(crate) trait CountsWaiters: Object {
         self.waiter_epoch().sync_after_fork(|| self.change_word(tag, |word| word & !Self::WAITERS));
     }
 
-    /// In a child of fork: discards the waiters of the parent, but counts the calling thread again if the word has counted
-    /// it. The thread may wait for the object in several calls, if signal handlers wait.
+    /// In a child of fork: discards the waiters of the parent, but counts the calling thread again if the word has
+    /// counted it. The thread may wait for the object in several calls, if signal handlers wait.
     fn keep_own_waiter(&self, tag: u64, waiter: &OwnWaiter) {
         self.discard_parents_waiters(tag);
         self.change_word(tag, |word| {

@@ -14,8 +14,8 @@ use crate::time::Timeout;
 
 /// A lock that one thread at a time can hold. Python: `threading.Lock`.
 ///
-/// Like Python's, it may be released by any thread, and the thread that holds it blocks if it acquires it again. Only its
-/// owner may release an [`RLock`](crate::RLock). Under contention, a release hands the lock off a few times per
+/// Like Python's, it may be released by any thread, and the thread that holds it blocks if it acquires it again. Only
+/// its owner may release an [`RLock`](crate::RLock). Under contention, a release hands the lock off a few times per
 /// millisecond to the thread that has waited longest. It contains no value; what it protects is up to the program.
 ///
 /// ```

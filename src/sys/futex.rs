@@ -63,8 +63,8 @@ pub(super) fn is_in_time(result: c_long, deadline: Deadline) -> bool {
         }
 }
 
-/// The system does not permit the call, so that the caller checks the word again and again. Returns false if the deadline
-/// has passed.
+/// The system does not permit the call, so that the caller checks the word again and again. Returns false if the
+/// deadline has passed.
 #[cfg(target_os = "linux")]
 #[cold]
 fn poll_once(deadline: Deadline) -> bool {

@@ -1,9 +1,9 @@
 //! The end of a timer that has fired or was cancelled.
 //!
 //! A timer whose function will not be called finishes after the destructor of its argument has returned. The thread
-//! that calls the destructor (in a cancel or a start) keeps the timer in a list of its own ([`FinishingTimer`], an entry
-//! of a `sync::stack_list`), because no other thread can finish that timer. If the destructor exits the process or
-//! shuts the library down, the exit or shutdown does not wait for these timers, and joining one of them in the
+//! that calls the destructor (in a cancel or a start) keeps the timer in a list of its own ([`FinishingTimer`], an
+//! entry of a `sync::stack_list`), because no other thread can finish that timer. If the destructor exits the process
+//! or shuts the library down, the exit or shutdown does not wait for these timers, and joining one of them in the
 //! destructor fails as a deadlock.
 
 use core::cell::Cell;

@@ -3,10 +3,10 @@
 //!
 //! # The index of a timer
 //!
-//! To be removed from the middle, each timer stores an index: that of its entry, or of a descendant of it. When an entry
-//! is removed, entries below it move up, one at each level. Their timers keep the index that they have, since their
-//! slots are rarely in the cache; `find` looks for the entry on the way from the index to the first one. When an entry
-//! moves down, or from the end, its timer gets the exact index.
+//! To be removed from the middle, each timer stores an index: that of its entry, or of a descendant of it. When an
+//! entry is removed, entries below it move up, one at each level. Their timers keep the index that they have, since
+//! their slots are rarely in the cache; `find` looks for the entry on the way from the index to the first one. When an
+//! entry moves down, or from the end, its timer gets the exact index.
 //!
 //! # The nursery
 //!
