@@ -26,8 +26,9 @@ use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{ADDRESS, BLOCK_GENERATION_BITS, GENERATION};
+use crate::sync::fork_lock::ForkLock;
 use crate::sync::list::List;
-use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::offsets::offsets;
 
 /// The arenas, by kind.

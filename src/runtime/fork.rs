@@ -37,7 +37,7 @@ use crate::handle::blocks::POOL;
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
-use crate::sync::mutex::ForkLock;
+use crate::sync::fork_lock::ForkLock;
 use crate::sync::{atexit, fork_epoch, fork_list, mutex, waiter};
 use crate::sys;
 use crate::sys::annotate;

@@ -2,7 +2,8 @@
 //! registration, and a fork at that moment would leave the list locked in the child.
 
 use crate::error::Result;
-use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
+use crate::sync::fork_lock::ForkLock;
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::libc_hooks;
 
 /// The permission to register the handler.

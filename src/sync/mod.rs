@@ -3,7 +3,8 @@
 //! - [`fork_epoch`] counts the forks that led to this process;
 //! - [`stack_list`] lists the calls that a thread is in, and [`fork_list`] the functions that a child of fork calls for
 //!   them;
-//! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
+//! - [`mutex`] protects the library's own data, and remains usable in a child of fork; [`fork_lock`] is what is locked
+//!   across a fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin; [`batching`] decides whether a spinning waiter lets more accumulate before it takes something;
 //! - [`padded`] keeps data that threads write often apart from other data;
@@ -26,6 +27,7 @@ pub(crate) mod batching;
 pub(crate) mod biased_mutex;
 pub(crate) mod fork_epoch;
 pub(crate) mod fork_list;
+pub(crate) mod fork_lock;
 pub(crate) mod hang_watch;
 pub(crate) mod list;
 pub(crate) mod lock_annotations;

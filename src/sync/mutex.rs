@@ -37,6 +37,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::fork_lock::ForkLock;
 use crate::sync::spin_wait::SpinWait;
 use crate::time::Deadline;
 
@@ -185,33 +186,6 @@ impl<T: ForkReset> InternalMutex<T> {
     }
 }
 
-/// What is locked across a fork: a mutex, or several.
-pub(crate) trait ForkLock: Sync {
-    /// Locks the mutex across a fork. `unlock_after_fork` unlocks it in the parent, `reinit_in_child` in the child.
-    fn lock_for_fork(&self);
-
-    /// Unlocks a mutex that `lock_for_fork` has locked, unless another thread has taken it over.
-    ///
-    /// # Safety
-    /// The calling thread has called `lock_for_fork`.
-    unsafe fn unlock_after_fork(&self);
-
-    /// Unlocks the mutex in a child of fork. The data stays as it was at the fork, unless the fork interrupted a thread
-    /// that was changing it: then it is reset.
-    ///
-    /// # Safety
-    /// The calling thread is the only one in the process, and holds no guard of this mutex.
-    unsafe fn reinit_in_child(&self);
-
-    /// Returns this and other mutexes, which a thread that has locked this may lock.
-    fn then<L: ForkLock>(self, inner: L) -> Nested<Self, L>
-    where
-        Self: Sized,
-    {
-        Nested(self, inner)
-    }
-}
-
 impl<T: ForkReset + Send> ForkLock for InternalMutex<T> {
     fn lock_for_fork(&self) {
         core::mem::forget(self.lock());
@@ -229,64 +203,6 @@ impl<T: ForkReset + Send> ForkLock for InternalMutex<T> {
             unsafe { self.reset_data(state) };
         }
         self.word.store(fork_epoch() << STATE_BITS, Ordering::Release);
-    }
-}
-
-impl<T: ForkLock, const N: usize> ForkLock for [T; N] {
-    fn lock_for_fork(&self) {
-        self.iter().for_each(T::lock_for_fork);
-    }
-
-    unsafe fn unlock_after_fork(&self) {
-        // SAFETY: guaranteed by the caller.
-        self.iter().for_each(|lock| unsafe { lock.unlock_after_fork() });
-    }
-
-    unsafe fn reinit_in_child(&self) {
-        // SAFETY: guaranteed by the caller.
-        self.iter().for_each(|lock| unsafe { lock.reinit_in_child() });
-    }
-}
-
-/// Mutexes, the first of which is locked first and unlocked last.
-pub(crate) struct Nested<A, B>(A, B);
-
-impl<A: ForkLock, B: ForkLock> ForkLock for Nested<A, B> {
-    fn lock_for_fork(&self) {
-        self.0.lock_for_fork();
-        self.1.lock_for_fork();
-    }
-
-    unsafe fn unlock_after_fork(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            self.1.unlock_after_fork();
-            self.0.unlock_after_fork();
-        }
-    }
-
-    unsafe fn reinit_in_child(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            self.0.reinit_in_child();
-            self.1.reinit_in_child();
-        }
-    }
-}
-
-impl<T: ForkLock> ForkLock for &T {
-    fn lock_for_fork(&self) {
-        (**self).lock_for_fork();
-    }
-
-    unsafe fn unlock_after_fork(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe { (**self).unlock_after_fork() };
-    }
-
-    unsafe fn reinit_in_child(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe { (**self).reinit_in_child() };
     }
 }
 

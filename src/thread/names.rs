@@ -28,7 +28,8 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::fork_lock::ForkLock;
+use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sync::padded::Padded;
 use crate::sys::fd;
 use crate::sys::offsets::offsets;

@@ -24,8 +24,9 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sync::fork_lock::ForkLock;
 use crate::sync::list::List;
-use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sync::padded::Padded;
 use crate::sync::wait_note::PROCESS_EXIT;
 use crate::sync::wait_observer;

@@ -55,8 +55,9 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::fork_lock::ForkLock;
 use crate::sync::list::{Linked, Links, List};
-use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::padded::Padded;
 use crate::sys;
 use crate::sys::annotate;

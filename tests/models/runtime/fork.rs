@@ -1,7 +1,8 @@
 //! An internal mutex that the fork handlers of a thread hold. The fork itself is not modelled: other threads only see
 //! that the mutex is held.
 
-use crate::sync::mutex::{ForkLock, ForkReset, InternalMutex};
+use crate::sync::fork_lock::ForkLock;
+use crate::sync::mutex::{ForkReset, InternalMutex};
 
 struct Count(u32);
 
