@@ -164,28 +164,32 @@ pub(crate) fn end_call_in_fork(lock_level: u8) {
     }
 }
 
-/// Returns the global mutexes, in the order in which they may be nested.
-fn global_mutexes() -> impl ForkLock {
-    process_exit::fork_lock()
-        .then(atexit::fork_lock())
-        .then(tables::fork_lock())
-        .then(registry::fork_lock())
-        .then(names::fork_lock())
-        .then(excepthook::fork_lock())
-        .then(stack_cache::fork_lock())
-        .then(&ARENAS)
-        .then(&POOL)
-        .then(hang::fork_lock())
+/// Calls a function of `ForkLock` for each of the global mutexes, in the order in which they may be nested.
+macro_rules! for_each_global_mutex {
+    ($call:ident) => {
+        process_exit::fork_lock().$call();
+        atexit::fork_lock().$call();
+        tables::fork_lock().$call();
+        registry::fork_lock().$call();
+        names::fork_lock().$call();
+        excepthook::fork_lock().$call();
+        stack_cache::fork_lock().$call();
+        ARENAS.$call();
+        POOL.$call();
+        hang::fork_lock().$call();
+    };
 }
 
 /// Locks the global mutexes. A panic here is not caught: the child must hold all of them or none.
 fn lock_all() {
-    global_mutexes().lock_for_fork();
+    for_each_global_mutex!(lock_for_fork);
 }
 
 fn unlock_all() {
     // SAFETY: the calling thread holds them.
-    unsafe { global_mutexes().unlock_after_fork() };
+    unsafe {
+        for_each_global_mutex!(unlock_after_fork);
+    }
 }
 
 /// The work of `child`. Returns the fork for which the thread held the global mutexes, if that is an outer fork,
@@ -196,7 +200,9 @@ fn after_fork_in_child() -> u8 {
     waiter::after_fork_in_child();
     dump::after_fork_in_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
-    unsafe { global_mutexes().reinit_in_child() };
+    unsafe {
+        for_each_global_mutex!(reinit_in_child);
+    }
     LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
     let outer = tls::with(|block| {
         annotate::reset_fork_count(block.fork_depth.get() != 0);

@@ -1,4 +1,4 @@
-//! What is locked across a fork, so that the child finds its data complete: mutexes, one by one or several in order.
+//! What is locked across a fork, so that the child finds its data complete.
 
 /// A mutex, or several.
 pub(crate) trait ForkLock: Sync {
@@ -17,14 +17,6 @@ pub(crate) trait ForkLock: Sync {
     /// # Safety
     /// The calling thread is the only one in the process, and holds no guard of this mutex.
     unsafe fn reinit_in_child(&self);
-
-    /// Returns this and other mutexes, which a thread that has locked this may lock.
-    fn then<L: ForkLock>(self, inner: L) -> Nested<Self, L>
-    where
-        Self: Sized,
-    {
-        Nested(self, inner)
-    }
 }
 
 impl<T: ForkLock, const N: usize> ForkLock for [T; N] {
@@ -40,47 +32,5 @@ impl<T: ForkLock, const N: usize> ForkLock for [T; N] {
     unsafe fn reinit_in_child(&self) {
         // SAFETY: guaranteed by the caller.
         self.iter().for_each(|lock| unsafe { lock.reinit_in_child() });
-    }
-}
-
-/// Mutexes, the first of which is locked first and unlocked last.
-pub(crate) struct Nested<A, B>(A, B);
-
-impl<A: ForkLock, B: ForkLock> ForkLock for Nested<A, B> {
-    fn lock_for_fork(&self) {
-        self.0.lock_for_fork();
-        self.1.lock_for_fork();
-    }
-
-    unsafe fn unlock_after_fork(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            self.1.unlock_after_fork();
-            self.0.unlock_after_fork();
-        }
-    }
-
-    unsafe fn reinit_in_child(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            self.0.reinit_in_child();
-            self.1.reinit_in_child();
-        }
-    }
-}
-
-impl<T: ForkLock> ForkLock for &T {
-    fn lock_for_fork(&self) {
-        (**self).lock_for_fork();
-    }
-
-    unsafe fn unlock_after_fork(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe { (**self).unlock_after_fork() };
-    }
-
-    unsafe fn reinit_in_child(&self) {
-        // SAFETY: guaranteed by the caller.
-        unsafe { (**self).reinit_in_child() };
     }
 }
