@@ -14,6 +14,14 @@
  * system. Not 0, with which a child exits that has run on elsewhere. */
 enum { CHILD_PASSED = 7, CHILD_SKIPPED = 77 };
 
+/* Uses the memory that a call that was left by longjmp had on the stack. */
+static inline void overwrite_stack(void)
+{
+    volatile unsigned char bytes[16 * 1024];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0x5a;
+}
+
 /* Longer than TEST_LIMIT, because a check may wait for several states. */
 #define CHILD_LIMIT (3 * TEST_LIMIT)
 

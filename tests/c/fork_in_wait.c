@@ -612,14 +612,6 @@ static void leave_wait(int signal)
     siglongjmp(before_wait, 1);
 }
 
-/* Uses the memory that the wait had on the stack. */
-static void overwrite_stack(void)
-{
-    volatile unsigned char bytes[16 * 1024];
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = 0x5a;
-}
-
 /* Waits for an event that is not set, and is interrupted by the thread `other`. */
 static void wait_and_be_interrupted(threading_event *event, struct interrupted_thread *interrupted, pthread_t *other)
 {

@@ -822,14 +822,6 @@ static void leave_destructor(void *arg)
     longjmp(before_cancel, 1);
 }
 
-/* Uses the memory that the cancel had on the stack. */
-static void overwrite_stack(void)
-{
-    volatile unsigned char bytes[16 * 1024];
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = 0x5a;
-}
-
 static void check_left_destructor(void)
 {
     threading_timer *left = threading_timer_new(3600, NULL, &before_cancel), *other;

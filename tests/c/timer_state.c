@@ -337,7 +337,7 @@ static void *change_if_enabled(void *arg)
 }
 
 /* After enough calls without a change, the library trusts a function and no longer checks the state after each call. */
-enum { CALLS_UNTIL_TRUSTED = 128 };
+enum { CALLS_UNTIL_TRUSTED = 64 };
 
 static void changed_after_many_calls(void)
 {
