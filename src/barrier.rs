@@ -54,6 +54,7 @@ use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::own_waiter::OwnWaiter;
+use crate::sync::park::ParkPlace;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{ABORTED, FORKED, FREED, GRANTED, QUEUED, RETRY, Waiter, WaiterLease};
@@ -466,8 +467,12 @@ impl Barrier {
 
     fn park(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
         let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
-        let outcome =
-            waiter.wait_on(&self.round_number, round_number, &mut note, &self.adaptive_spin, deadline);
+        let outcome = waiter.wait_on(
+            &mut ParkPlace::Word(&self.round_number, round_number),
+            &mut note,
+            &self.adaptive_spin,
+            deadline,
+        );
         if outcome == QUEUED {
             note.set_timed_out();
         }

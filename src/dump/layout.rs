@@ -44,7 +44,9 @@ use crate::semaphore::{self, Semaphore};
 use crate::sync::fork_epoch::EPOCH;
 use crate::sync::mutex::{InternalMutex, STATE_BITS};
 use crate::sync::wait_note::{COUNT_MASK, EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, UNTIMED, WAITING};
-use crate::sync::waiter::{CHUNK_SIZE, CHUNKS, INHERITED, PARKED, QUEUED, SPINNING, WaitNote, Waiter};
+use crate::sync::waiter::{
+    CHUNK_SIZE, CHUNKS, INHERITED, PARKED, PARKED_TOGETHER, QUEUED, SPINNING, WaitNote, Waiter,
+};
 use crate::thread::exit_callbacks::RUNNER;
 use crate::thread::ident::{FIRST_CHILD_IDENT, FIRST_OWNER_TAG, FORKING_THREAD_IDENT, OWNER_SHIFT};
 use crate::thread::name_table::Node;
@@ -60,7 +62,7 @@ use crate::timer::object::{PENDING, Timer};
 use crate::timer::queue::TimerQueue;
 
 /// The type of the note.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Writes the note, and declares [`SYSCALLS`].
 macro_rules! layout {
@@ -162,6 +164,7 @@ layout! {
         state_queued = QUEUED;
         state_spinning = SPINNING;
         state_parked = PARKED;
+        state_parked_together = PARKED_TOGETHER;
         waiting = WAITING;
         wait_count_mask = COUNT_MASK;
         object_sleep = SLEEP;

@@ -2,17 +2,8 @@
 //! the lock by barging or has accepted an offer.
 //!
 //! The states of the lock and their changes are in `lock::word`, the invariants in `lock::raw`.
-//!
-//! # Notified condition waiters
-//!
-//! Waiters that a notify has moved to the queue (`Waiter::notified`) do not count as blocked on the lock, so that it
-//! can be destroyed. They are then aborted, find the lock destroyed, and return without it.
-//!
-//! A notify does not move a waiter that has not parked yet. That waiter spins until the lock is unlocked, which is
-//! about to happen as a rule, and acquires it by barging (`reacquire_notified`). If that takes too long, it enters the
-//! queue itself, as a notified waiter.
 
-use crate::sys::atomic::{Ordering, spin_loop};
+use crate::sys::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::handle::header::{LIVE, TAG};
@@ -21,12 +12,8 @@ use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::QueueNote;
-use crate::sync::waiter::{ABORTED, FORKED, GRANTED, OFFERED, QUEUED, RETRY, Waiter, WaiterLease};
+use crate::sync::waiter::{ABORTED, FORKED, GRANTED, NOTIFIED, OFFERED, QUEUED, RETRY, Waiter, WaiterLease};
 use crate::time::{Deadline, Timeout};
-
-/// How often a condition's waiter that was notified before it parked looks for the lock, before it enters the queue:
-/// for about a microsecond, since the notifying thread releases the lock soon as a rule.
-const NOTIFIED_SPINS: u32 = if cfg!(model) { 1 } else { 32 };
 
 impl RawLock {
     /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot
@@ -71,13 +58,13 @@ impl RawLock {
     }
 
     /// The note of a wait for this lock.
-    fn note(&self, waiter: &'static Waiter, deadline: Deadline) -> QueueNote {
+    pub(super) fn note(&self, waiter: &'static Waiter, deadline: Deadline) -> QueueNote {
         QueueNote::new(waiter, self.header.handle_bits(), deadline)
     }
 
     /// Acquires the lock, waiting in the queue if need be. Returns false if the timeout expires. The slot is pinned.
     /// `notified` is that of the waiter, and `note` describes its wait in reports.
-    fn acquire_queued(
+    pub(super) fn acquire_queued(
         &self,
         owner_tag: u64,
         waiter: &'static Waiter,
@@ -141,7 +128,7 @@ impl RawLock {
     /// Continues the wait of a queued waiter that was woken in `state`, or had parked until `waited_until`, to its end:
     /// true if it has acquired the lock, false if the timeout has expired, `None` if it was aborted or a signal handler
     /// has forked: then it is to start over.
-    fn wait_until_acquired(
+    pub(super) fn wait_until_acquired(
         &self,
         owner_tag: u64,
         waiter: &'static Waiter,
@@ -153,7 +140,7 @@ impl RawLock {
         loop {
             match state {
                 GRANTED => return Some(true),
-                ABORTED | FORKED => return None,
+                ABORTED | FORKED | NOTIFIED => return None,
                 _ => {}
             }
             // A designated waker acquires the lock if it becomes free soon.
@@ -164,7 +151,7 @@ impl RawLock {
             let mut until = Deadline::NEVER;
             let is_dequeued = self.with_queue(|queue, wake_queue| {
                 state = waiter.state();
-                if matches!(state, GRANTED | ABORTED | FORKED) {
+                if matches!(state, GRANTED | ABORTED | FORKED | NOTIFIED) {
                     return false;
                 }
                 if state == OFFERED {
@@ -188,7 +175,7 @@ impl RawLock {
             if is_dequeued || acquired {
                 return Some(acquired);
             }
-            if !matches!(state, GRANTED | ABORTED | FORKED) {
+            if !matches!(state, GRANTED | ABORTED | FORKED | NOTIFIED) {
                 waited_until = deadline.min(until);
                 state = waiter.wait(note, &self.adaptive_spin, waited_until);
             }
@@ -216,45 +203,5 @@ impl RawLock {
             }
         }
         false
-    }
-
-    /// Reacquires the lock for a condition's waiter that has been requeued, and was woken in `state`. The slot is
-    /// pinned.
-    pub(crate) fn reacquire_requeued(
-        &self,
-        owner_tag: u64,
-        waiter: &'static Waiter,
-        note: &mut QueueNote,
-        state: u32,
-    ) {
-        if self.wait_until_acquired(owner_tag, waiter, note, state, Deadline(0), Deadline::NEVER).is_none() {
-            self.reacquire(owner_tag, waiter);
-        }
-    }
-
-    /// Reacquires the lock for a condition's waiter that was notified before it parked, and is in no queue. `note` is
-    /// that of a wait for the condition, which has not begun. The slot is pinned.
-    pub(crate) fn reacquire_notified(&self, owner_tag: u64, waiter: &'static Waiter, note: QueueNote) {
-        for _ in 0..NOTIFIED_SPINS {
-            // The notifying thread needs the word, too, before it releases the lock.
-            if !cfg!(model) {
-                spin_loop();
-                spin_loop();
-            }
-            let word = self.word().load();
-            // Release: as in `end_offer`, for the state that this thread has read.
-            if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::AcqRel) {
-                return;
-            }
-        }
-        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true, note);
-    }
-
-    /// Reacquires the lock for a condition's waiter that is in no queue. The slot is pinned.
-    pub(crate) fn reacquire(&self, owner_tag: u64, waiter: &'static Waiter) {
-        // An error means that the lock has been destroyed while it was locked. No thread can release it, and there is
-        // nothing left to exclude.
-        let note = self.note(waiter, Deadline::NEVER);
-        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, false, note);
     }
 }

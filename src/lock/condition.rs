@@ -31,6 +31,7 @@
 //! | | a signal handler of its thread has forked: in the child it enters the queue again | itself, under the mutex |
 //! | | the condition is destroyed while it begins to wait: it reacquires the lock and fails | the destroying thread, under the mutex |
 //! | the lock's queue | it acquires the lock | see `lock::raw` |
+//! | | it is parked together with others: it leaves the queue (`NOTIFIED`) and competes for the lock | the thread that releases the lock |
 //! | no queue | it owns the lock and returns | itself |
 //!
 //! The mutex serializes notify and timeout. A waiter is dequeued either by a notify, and returns true, or by itself,
@@ -39,13 +40,17 @@
 //! immediately: it spins until the lock is released, so that two threads that alternate make no system call and do not
 //! use the lock's queue. If threads wait for the lock, the waiter is moved behind them nevertheless.
 //!
+//! If the last notifies were broadcasts, waiters park together (`sync::broadcast_word`), and the release of the lock
+//! wakes all of them by one system call. For other conditions, where a notify leaves most waiters where they are, each
+//! waiter parks alone.
+//!
 //! A notified waiter does not access the condition any more, which may be freed, and its memory used for another
 //! object. So a waiter whose timeout expires looks the condition up again. If there is none, the waiter has been
 //! notified, or is about to be aborted: it waits until it finds out which. It keeps the lock's slot pinned until it
 //! returns, but that of the condition only while it locks the mutex: otherwise two threads that alternate would need a
 //! third longer, because a pin changes a cache line that the other thread is using when the waiter returns.
 
-use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::blocking_call::BlockingCall;
@@ -57,7 +62,9 @@ use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
 use crate::lock::rlock::RLock;
+use crate::sync::broadcast_word::BroadcastWord;
 use crate::sync::mutex::InternalMutex;
+use crate::sync::park::ParkPlace;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{FORKED, NOTIFIED, QUEUED, Waiter, WaiterLease};
@@ -69,6 +76,10 @@ use crate::sys::tls;
 use crate::time::{Deadline, Timeout};
 
 const HAS_WAITERS: u64 = 1 << 7;
+
+/// After this number of broadcasts in a row, the waiters park together. If the next notify is for one of them only, all
+/// others are woken in vain, once, which costs less than these broadcasts did.
+const BROADCASTS_BEFORE: u8 = 3;
 
 /// A condition variable together with its lock. Python: `threading.Condition`.
 ///
@@ -109,6 +120,9 @@ pub struct Condition {
     is_reentrant: AtomicBool,
     /// Whether a notify has found a waiter; for reports.
     has_notified: AtomicBool,
+    /// The number of broadcasts in a row, up to `BROADCASTS_BEFORE`: of notifies of several waiters that leave none. A
+    /// hint.
+    broadcasts: AtomicU8,
 }
 
 offsets!(ConditionOffsets of Condition: lock, is_reentrant, has_notified);
@@ -279,6 +293,7 @@ impl Handle<Condition> {
         let created = Handle::create(0, |condition: &Condition, _| {
             condition.lock.store(with_lock!(lock, lock => lock.bits()), Ordering::Release);
             condition.has_notified.store(false, Ordering::Relaxed);
+            condition.broadcasts.store(0, Ordering::Relaxed);
             condition.is_reentrant.store(matches!(lock, AssociatedLock::RLock(_)), Ordering::Release);
         });
         created.inspect_err(|_| lock.internal_unref())
@@ -390,7 +405,8 @@ impl Handle<Condition> {
                 return Ok(());
             }
             let others = core::iter::from_fn(|| queue.pop());
-            raw.requeue(only.into_iter().chain(others).take(count));
+            let requeued = raw.requeue(only.into_iter().chain(others).take(count));
+            condition.record_notify(requeued, !queue.is_empty());
         }
         condition.publish_has_waiters(tag, &queue);
         Ok(())
@@ -420,9 +436,11 @@ impl Condition {
         let waiter = lease.begin()?;
         let call = lock.blocking_call();
         let raw = call.begin()?;
+        let mut place = self.park_place(raw);
+        let parks_together = place.is_shared();
         self.enqueue(handle, tag, owner_tag, waiter)?;
         // Decided before the release, after which the notifying thread needs the cache line.
-        let planned_spin = waiter.plan_spin(&raw.adaptive_spin);
+        let planned_spin = if parks_together { None } else { waiter.plan_spin(&raw.adaptive_spin) };
         let extra_count = match lock.release_save() {
             Ok(extra_count) => extra_count,
             // Another thread has released the Lock since the check.
@@ -435,7 +453,12 @@ impl Condition {
         };
         let (bits, lock_bits) = (handle.bits(), with_lock!(lock, lock => lock.bits()));
         let mut note = QueueNote::of_condition(waiter, bits, lock_bits, deadline);
-        let mut state = waiter.wait_with_planned_spin(planned_spin, &mut note, &raw.adaptive_spin, deadline);
+        let mut state =
+            waiter.wait_with_planned_spin(planned_spin, &mut place, &mut note, &raw.adaptive_spin, deadline);
+        if parks_together && !place.is_shared() {
+            // Woken in vain: further waiters park alone, until there are broadcasts again.
+            let _ = handle.pin().inspect(|condition| condition.broadcasts.store(0, Ordering::Relaxed));
+        }
         let (mut timed_out, mut was_aborted) = (false, false);
         loop {
             if state == QUEUED {
@@ -456,9 +479,10 @@ impl Condition {
         }
         let notified = !timed_out && !was_aborted;
         if notified && waiter.state() == NOTIFIED {
+            let was_parked = note.has_begun();
             drop(note);
             let note = QueueNote::of_condition(waiter, bits, lock_bits, Deadline::NEVER);
-            raw.reacquire_notified(owner_tag, waiter, note);
+            raw.reacquire_notified(owner_tag, waiter, was_parked, note);
             // Threads that alternate use the condition again soon. This one may have been freed.
             prefetch_for_write(self);
         } else if notified {
@@ -469,7 +493,7 @@ impl Condition {
                 note.set_timed_out();
             }
             drop(note);
-            raw.reacquire(owner_tag, waiter);
+            raw.reacquire(owner_tag, waiter, false);
         }
         with_lock!(lock, lock => lock.annotate_reacquire());
         if notified {
@@ -503,6 +527,30 @@ impl Condition {
             return Err(Error::Handle);
         }
         Ok(())
+    }
+
+    /// Returns where a waiter is to park: together with others, if the next notify is likely to notify all waiters.
+    #[inline(always)]
+    fn park_place(&self, raw: &RawLock) -> ParkPlace<'static> {
+        let expects_broadcast = self.broadcasts.load(Ordering::Relaxed) >= BROADCASTS_BEFORE;
+        #[cfg(model)]
+        let expects_broadcast = expects_broadcast || crate::model::always_broadcasts();
+        if expects_broadcast {
+            ParkPlace::Together(BroadcastWord::of(&raw.adaptive_spin))
+        } else {
+            ParkPlace::Record
+        }
+    }
+
+    /// Records that a notify has notified this number of waiters, and whether it has left others. The caller holds the
+    /// mutex.
+    fn record_notify(&self, notified: usize, has_left_others: bool) {
+        let broadcasts = self.broadcasts.load(Ordering::Relaxed);
+        if has_left_others {
+            self.broadcasts.store(0, Ordering::Relaxed);
+        } else if notified > 1 && broadcasts < BROADCASTS_BEFORE {
+            self.broadcasts.store(broadcasts + 1, Ordering::Relaxed);
+        }
     }
 
     /// Removes the waiter from the queue and returns true, unless a notify has done so.
@@ -603,6 +651,41 @@ mod tests {
         // Fewer only if a waiter timed out between the check of the queue and the notify.
         assert!(NOTIFIED.load(Ordering::Relaxed) <= notified_at_most);
         [condition.free(), lock.free(), stop.free()].into_iter().for_each(|freed| freed.unwrap());
+    }
+
+    #[test]
+    fn waiters_park_together_after_broadcasts_until_one_is_notified() {
+        const WAITERS: usize = 3;
+        let condition = Handle::<Condition>::new().unwrap();
+        let (object, _) = condition.check().unwrap();
+        let is_shared_after_notify_of = |count| {
+            let waiters: Vec<_> = (0..WAITERS)
+                .map(|_| {
+                    thread::spawn(move || {
+                        condition.acquire().unwrap();
+                        assert_eq!(condition.wait(Timeout::FOREVER), Ok(true));
+                        condition.release().unwrap();
+                    })
+                })
+                .collect();
+            let mut notified = 0;
+            while notified < WAITERS {
+                condition.acquire().unwrap();
+                if object.queue.lock().iter().count() == WAITERS - notified {
+                    condition.notify(count).unwrap();
+                    notified += count.min(WAITERS);
+                }
+                condition.release().unwrap();
+                thread::yield_now();
+            }
+            waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+            object.park_place(object.lock_slot().0.raw()).is_shared()
+        };
+        for broadcasts in 1..=BROADCASTS_BEFORE + 1 {
+            assert_eq!(is_shared_after_notify_of(usize::MAX), broadcasts >= BROADCASTS_BEFORE);
+        }
+        assert!(!is_shared_after_notify_of(1));
+        condition.free().unwrap();
     }
 
     #[test]

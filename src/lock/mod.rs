@@ -1,8 +1,8 @@
 //! The locks.
 //!
 //! - [`raw`] is what is inside of a Lock and an RLock. Its parts are the state [`word`], the wait [`queue`], its
-//!   eventual [`fairness`], and [`acquire`], how a thread waits; [`contention`] is what a thread remembers of contended
-//!   locks, and [`cpu_turns`] how contending threads share a CPU;
+//!   eventual [`fairness`], and [`acquire`], how a thread waits; [`requeue`] is for the waiters of conditions;
+//!   [`contention`] is what a thread remembers of contended locks, and [`cpu_turns`] how contending threads share a CPU;
 //! - [`lockable`] is what else they have in common: the `Object` implementation, and annotations for race detectors;
 //! - [`lock`] is the Lock, [`rlock`] the RLock, and [`recursion`] an owner's recursion counts;
 //! - [`condition`] is the condition over a Lock or an RLock.
@@ -18,5 +18,6 @@ pub(crate) mod lockable;
 mod queue;
 pub(crate) mod raw;
 pub(crate) mod recursion;
+mod requeue;
 pub(crate) mod rlock;
 pub(crate) mod word;

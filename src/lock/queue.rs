@@ -19,6 +19,13 @@
 //! - A thread that starts to wait, or is woken, while the lock is offered to an unresponsive waiter parks no longer
 //!   than until the offer can be revoked. So does the watcher of an offer (`lock::fairness`).
 //!
+//! # Broadcasts
+//!
+//! Waiters of a condition that was notified of many waiters before are parked together, on a `BroadcastWord`. After the
+//! next notify, they are in this queue until the lock is released. The release, as soon as it has unlocked the lock,
+//! removes all of them from the queue and wakes them by one system call, so that they compete for the lock. Those that
+//! find it taken enter the queue again and park alone.
+//!
 //! `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
 
 use crate::lock::fairness::{FairDeadline, FairTurn, LastWatch, ticks_now};
@@ -38,12 +45,17 @@ const MAX_DESIGNATED_WAKERS: u8 = 1;
 /// are, the longer the first one waits for a CPU, until its fairness deadline.
 const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u8 = 8;
 
+/// The last release to check the fairness deadline was one of many in a short time (`lock::contention`).
+const IS_HOT: u8 = 1;
+/// The queue may contain notified waiters that are parked together.
+const HAS_BROADCAST: u8 = 2;
+
 /// The waiters of a lock, under its mutex; zeroed memory is a valid empty queue.
 pub(super) struct LockQueue {
     pub(super) waiters: WaitQueue,
     pub(super) fair_deadline: FairDeadline,
-    /// Whether the last release to check the fairness deadline was one of many in a short time (`lock::contention`).
-    pub(super) is_hot: bool,
+    /// `IS_HOT` and `HAS_BROADCAST`.
+    bits: u8,
     /// The number of waiters that have been woken and are not unresponsive. It saturates.
     designated_wakers: u8,
     pub(super) last_watch: LastWatch,
@@ -52,6 +64,7 @@ pub(super) struct LockQueue {
 impl ForkReset for LockQueue {
     fn reset_in_child(&mut self) {
         self.waiters.reset_in_child();
+        self.bits = 0;
         self.designated_wakers = 0;
     }
 }
@@ -60,13 +73,42 @@ impl LockQueue {
     pub(super) fn push(&mut self, waiter: &'static Waiter) {
         if self.waiters.is_empty() {
             self.fair_deadline.start(ticks_now(), &self.waiters);
-            self.is_hot = false;
+            self.set_hot(false);
         }
         waiter.woken.set(false);
         waiter.unresponsive.set(false);
         waiter.is_watcher.set(false);
         waiter.had_fair_wake.set(false);
         self.waiters.push_back(waiter);
+    }
+
+    /// Adds a notified condition waiter.
+    pub(super) fn push_notified(&mut self, waiter: &'static Waiter) {
+        if waiter.is_parked_together() {
+            self.bits |= HAS_BROADCAST;
+        }
+        self.push(waiter);
+    }
+
+    pub(super) fn set_hot(&mut self, is_hot: bool) {
+        self.bits = self.bits & !IS_HOT | if is_hot { IS_HOT } else { 0 };
+    }
+
+    pub(super) fn has_broadcast(&self) -> bool {
+        self.bits & HAS_BROADCAST != 0
+    }
+
+    /// Removes the waiters that are parked together, and calls `f` for each.
+    pub(super) fn take_parked_together(&mut self, mut f: impl FnMut(&'static Waiter)) {
+        self.bits &= !HAS_BROADCAST;
+        let mut next = self.waiters.first();
+        while let Some(waiter) = next {
+            next = self.waiters.after(waiter);
+            if waiter.is_parked_together() {
+                self.remove(waiter);
+                f(waiter);
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, waiter: &'static Waiter) {
@@ -119,6 +161,12 @@ impl LockQueue {
     /// calls `undo_fair_turn`.
     pub(super) fn fair_turn(&mut self, now: u32) -> FairTurn {
         let turn = self.fair_deadline.turn(&self.waiters, now);
+        if let FairTurn::HandOff(first) | FairTurn::Wake(first) = turn {
+            // The release is about to wake it, with others: a hand-off would wake them in vain.
+            if first.is_parked_together() {
+                return FairTurn::None;
+            }
+        }
         if let FairTurn::HandOff(first) = turn {
             if first.woken.get() && !first.try_offer() {
                 self.mark_unresponsive(first);
@@ -146,6 +194,7 @@ impl LockQueue {
     pub(super) fn flags(&self) -> u64 {
         match self.waiters.first() {
             None => 0,
+            Some(_) if self.has_broadcast() => HAS_WAITERS,
             Some(first) => {
                 let max = if first.notified.load(Ordering::Relaxed) {
                     MAX_DESIGNATED_WAKERS_AFTER_NOTIFY
@@ -177,7 +226,7 @@ impl LockQueue {
     pub(super) fn next_to_wake(&self) -> Option<&'static Waiter> {
         let on_this_cpu =
             || self.not_woken().take(HOT_SEARCH_LIMIT).find(|waiter| waiter.parked_on_this_cpu());
-        self.is_hot.then(on_this_cpu).flatten().or_else(|| self.first_not_woken())
+        (self.bits & IS_HOT != 0).then(on_this_cpu).flatten().or_else(|| self.first_not_woken())
     }
 
     /// Returns whether a release is to wake the next waiter as a watcher. If there is none, the next thread that starts

@@ -14,6 +14,7 @@
 //! | `queue` | the waiters, the designated wakers and unresponsive waiters |
 //! | this one | invariants of the word and the queue; releases, offers, wake-ups, destruction |
 //! | `acquire` | how a thread waits until it has acquired the lock |
+//! | `requeue` | how a condition's waiters enter the queue, and reacquire the lock |
 //!
 //! # Invariants, while no thread holds the mutex, the lock exists and its queue is this process's
 //!
@@ -22,7 +23,8 @@
 //! 2. The owner is `HANDOFF_PENDING` if and only if exactly one waiter in the queue is in state `OFFERED`.
 //! 3. If the queue is not empty, at least one thread will serve it: an owner whose release takes the slow path, a
 //!    waiter that has been woken, or a thread that watches an offer.
-//! 4. A waiter stays in the queue, at its position, until it owns the lock, times out or is aborted.
+//! 4. A waiter stays in the queue, at its position, until it owns the lock, times out or is aborted, or is woken
+//!    together with others (`queue`).
 //! 5. `LockQueue` counts the waiters that have been woken and are not unresponsive.
 //!
 //! | at rest | the next change is made by |
@@ -31,7 +33,7 @@
 //! | unlocked, both flags | any thread; the designated waker is on its way |
 //! | unlocked, `HAS_WAITERS` | any thread. Occurs only after a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
 //! | locked, no flags or `STORE_STOPPED` | the owner, whose release needs no mutex |
-//! | locked, `HAS_WAITERS` | the owner, whose release wakes a waiter or hands off |
+//! | locked, `HAS_WAITERS` | the owner, whose release wakes a waiter, or all that are parked together, or hands off |
 //! | locked, both flags | the owner, whose release wakes no waiter, but may hand off |
 //! | offered, any flags | the waiter to which the lock is offered, or a thread that revokes the offer |
 
@@ -46,7 +48,7 @@ use crate::lock::word::{FLAGS, HANDOFF_PENDING, HAS_WAITERS, LockWord, OWNER_MAS
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::lock_annotations::AtomicTsanOwner;
 use crate::sync::mutex::InternalMutex;
-use crate::sync::waiter::{ABORTED, GRANTED, OFFERED, RETRY, Waiter};
+use crate::sync::waiter::{ABORTED, GRANTED, NOTIFIED, OFFERED, RETRY, Waiter};
 use crate::sync::wake_queue::{CAPACITY, NotParked, WakeQueue};
 use crate::time::Deadline;
 
@@ -127,7 +129,7 @@ impl RawLock {
             if let FairTurn::HandOff(first) | FairTurn::Wake(first) = fair_turn {
                 queue.fair_deadline.start(now, &queue.waiters);
                 let notified = first.notified.load(Ordering::Relaxed);
-                queue.is_hot = is_hot && !notified;
+                queue.set_hot(is_hot && !notified);
                 queue.mark_woken(first);
             }
             match fair_turn {
@@ -263,6 +265,13 @@ impl RawLock {
         }
     }
 
+    /// Wakes the notified waiters that are parked together, to compete for the lock.
+    fn wake_together(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
+        queue.take_parked_together(|waiter| {
+            let _ = wake_queue.add(waiter, NOTIFIED, &self.adaptive_spin);
+        });
+    }
+
     /// Restores the invariants after a change of the queue: wakes waiters if the lock is unlocked and has fewer
     /// designated wakers than allowed, and updates the flags. The caller holds the mutex.
     pub(super) fn update_flags_and_wake(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
@@ -275,36 +284,19 @@ impl RawLock {
             }
             if flags == HAS_WAITERS && word & OWNER_MASK == 0 && wakes < MAX_WAKES_PER_RELEASE {
                 wakes += 1;
-                let _ = self.wake_next(queue, wake_queue);
+                if queue.has_broadcast() {
+                    self.wake_together(queue, wake_queue);
+                } else {
+                    let _ = self.wake_next(queue, wake_queue);
+                }
             } else if word & FLAGS == flags || self.word().set_flags(word, flags) {
                 return;
             }
         }
     }
 
-    /// Moves a condition's notified waiters to this queue. The lock is held as a rule, and its release wakes them.
-    pub(crate) fn requeue(&self, notified: impl Iterator<Item = &'static Waiter>) {
-        self.with_queue(|queue, wake_queue| {
-            for waiter in notified {
-                waiter.notify();
-                queue.push(waiter);
-            }
-            self.update_flags_and_wake(queue, wake_queue);
-            if self.word().load() & LIVE == 0 {
-                self.abort_waiters(queue, wake_queue);
-            }
-        });
-    }
-
-    /// Aborts waiters of a destroyed condition over this lock, which are in no queue.
-    pub(crate) fn abort_condition_waiters(&self, waiters: impl Iterator<Item = &'static Waiter>) {
-        for waiter in waiters {
-            let _ = waiter.complete(ABORTED, &self.adaptive_spin).wake();
-        }
-    }
-
     /// Empties the queue and aborts the waits of all waiters.
-    fn abort_waiters(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
+    pub(super) fn abort_waiters(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
         while let Some(waiter) = queue.waiters.first() {
             queue.remove(waiter);
             let _ = wake_queue.add(waiter, ABORTED, &self.adaptive_spin);

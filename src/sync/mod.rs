@@ -12,7 +12,7 @@
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such
 //!   records, [`wake_queue`] the wake-ups that a thread still has to make, and [`wait_note`] says in the record what
-//!   the thread waits for;
+//!   the thread waits for; on a [`broadcast_word`], threads park together;
 //! - [`waker_cpu`] is the CPU of the thread that last woke a waiter without such a record;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
@@ -25,6 +25,7 @@ pub(crate) mod adaptive_spin;
 pub(crate) mod atexit;
 pub(crate) mod batching;
 pub(crate) mod biased_mutex;
+pub(crate) mod broadcast_word;
 pub(crate) mod fork_epoch;
 pub(crate) mod fork_list;
 pub(crate) mod fork_lock;
@@ -34,7 +35,7 @@ pub(crate) mod lock_annotations;
 pub(crate) mod mutex;
 pub(crate) mod own_waiter;
 pub(crate) mod padded;
-mod park;
+pub(crate) mod park;
 pub(crate) mod spin_wait;
 pub(crate) mod stack_list;
 pub(crate) mod wait_note;

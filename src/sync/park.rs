@@ -2,31 +2,49 @@
 //! states.
 
 use crate::sync::adaptive_spin::{AdaptiveSpin, PlannedSpin, current_cpu_tag, spin_until};
+use crate::sync::broadcast_word::BroadcastWord;
 use crate::sync::wait_note::QueueNote;
-use crate::sync::waiter::{PARKED, QUEUED, SPINNING, Waiter};
+use crate::sync::waiter::{PARKED, PARKED_TOGETHER, QUEUED, SPINNING, Waiter};
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::futex;
 use crate::time::Deadline;
+
+/// Where a thread parks.
+pub(crate) enum ParkPlace<'a> {
+    /// On its own record.
+    Record,
+    /// On a word of the object, while the word has this value.
+    Word(&'a AtomicU32, u32),
+    /// On a word for the waiters of several conditions.
+    Together(BroadcastWord),
+}
+
+impl ParkPlace<'_> {
+    /// Returns whether the place is shared with waiters of other objects.
+    #[inline(always)]
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, ParkPlace::Together(_))
+    }
+}
 
 impl Waiter {
     /// Blocks until another thread calls `complete` on this record, and returns the state that it stored; returns
     /// `QUEUED` if the deadline passes first. Spins before it parks, if the object's `adaptive_spin` permits that.
     pub(crate) fn wait(&self, note: &mut QueueNote, adaptive_spin: &AdaptiveSpin, deadline: Deadline) -> u32 {
-        self.wait_on(&self.state, PARKED, note, adaptive_spin, deadline)
+        self.wait_on(&mut ParkPlace::Record, note, adaptive_spin, deadline)
     }
 
-    /// As `wait`, but parks on a futex word that several waiters share, while it is `expected`. The thread that
-    /// completes the waiters then changes that word and wakes all of them.
+    /// As `wait`, but parks at this place. On a word of the object, the thread that completes the waiters changes that
+    /// word and wakes all of them.
     pub(crate) fn wait_on(
         &self,
-        word: &AtomicU32,
-        expected: u32,
+        place: &mut ParkPlace,
         note: &mut QueueNote,
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
     ) -> u32 {
         let planned_spin = self.plan_spin(adaptive_spin);
-        self.wait_after(planned_spin, false, (word, expected), note, adaptive_spin, deadline)
+        self.wait_after(planned_spin, false, place, note, adaptive_spin, deadline)
     }
 
     /// Decides whether the calling thread, whose record is in a queue, is to spin. It must then call
@@ -35,25 +53,26 @@ impl Waiter {
         self.may_spin.load(Ordering::Relaxed).then(|| adaptive_spin.try_reserve()).flatten()
     }
 
-    /// As `wait`, after `plan_spin`, for an object whose waiters wake each other.
+    /// As `wait`, after `plan_spin`, for an object whose waiters wake each other. If the thread has parked together
+    /// with others, and was woken in vain, it parks on its own record, and `place` becomes that.
     pub(crate) fn wait_with_planned_spin(
         &self,
         planned_spin: Option<PlannedSpin>,
+        place: &mut ParkPlace,
         note: &mut QueueNote,
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
     ) -> u32 {
-        self.wait_after(planned_spin, true, (&self.state, PARKED), note, adaptive_spin, deadline)
+        self.wait_after(planned_spin, true, place, note, adaptive_spin, deadline)
     }
 
-    /// Spins as planned, and then parks on the word while it is `expected`. `is_mutual`: the waiters of the object wake
-    /// each other.
+    /// Spins as planned, and then parks. `is_mutual`: the waiters of the object wake each other.
     #[inline]
     fn wait_after(
         &self,
         planned_spin: Option<PlannedSpin>,
         is_mutual: bool,
-        (word, expected): (&AtomicU32, u32),
+        place: &mut ParkPlace,
         note: &mut QueueNote,
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
@@ -73,10 +92,29 @@ impl Waiter {
             adaptive_spin.finish(false);
         }
         self.parked_cpu.store(current_cpu_tag(), Ordering::Relaxed);
-        if let Err(state) = self.transition(QUEUED, PARKED) {
+        let parked = if place.is_shared() { PARKED_TOGETHER } else { PARKED };
+        if let Err(state) = self.transition(QUEUED, parked) {
             return state;
         }
         note.begin();
+        if let ParkPlace::Together(broadcast) = *place {
+            let value = broadcast.value();
+            if self.state() == PARKED_TOGETHER {
+                let is_in_time = note
+                    .hang_watch
+                    .park(deadline, |until| futex::wait_inline(broadcast.futex(), value, until));
+                if !is_in_time {
+                    return self.transition(PARKED_TOGETHER, QUEUED).err().unwrap_or(QUEUED);
+                }
+                if self.transition(PARKED_TOGETHER, PARKED).is_ok() {
+                    *place = ParkPlace::Record;
+                }
+            }
+        }
+        let (word, expected) = match *place {
+            ParkPlace::Word(word, expected) => (word, expected),
+            _ => (&self.state, PARKED),
+        };
         while self.state() == PARKED {
             if !note.hang_watch.park(deadline, |until| futex::wait_inline(word, expected, until)) {
                 return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);

@@ -65,6 +65,11 @@ impl WaitQueue {
         self.waiters.remove(waiter);
     }
 
+    /// Returns the waiter behind this one, which is in the queue.
+    pub(crate) fn after(&self, waiter: &Waiter) -> Option<&'static Waiter> {
+        self.waiters.after(waiter)
+    }
+
     /// Iterates over the waiters, in FIFO order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Waiter> + '_ {
         self.waiters.iter()

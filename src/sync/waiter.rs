@@ -13,19 +13,20 @@
 //! | state | meaning | who changes it, and with which ordering |
 //! |---|---|---|
 //! | `IDLE` | in the pool, or not used since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
-//! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the five from `RETRY` to `FREED`, release. `notify_running`: to `NOTIFIED`, release |
+//! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING`, `PARKED` or `PARKED_TOGETHER`, relaxed. `complete`: to one of the six from `RETRY` to `NOTIFIED`, release. `notify_running`: to `NOTIFIED`, release |
 //! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete` and `notify_running`: as above, and record the success of the spin |
 //! | `PARKED` | as `QUEUED`; the waiter is parked, or about to park | the waiter, when the timeout expires: to `QUEUED`, relaxed. `complete`: as above, and returns the wake-up that the caller must make |
+//! | `PARKED_TOGETHER` | conditions: as `PARKED`, but on the `BroadcastWord` of the lock | the waiter, when the timeout expires: to `QUEUED`, relaxed; when it is woken and its wait has not ended: to `PARKED`, relaxed. `complete`: as for `PARKED` |
 //! | `RETRY` | locks: woken to acquire the lock, still in the queue. Barriers: removed from the queue, to arrive again | locks: the waiter, before it acquires the lock by barging, to `QUEUED`, relaxed. Under the mutex: the waiter, before it parks again, to `QUEUED`, relaxed; `try_offer`, to `OFFERED`, relaxed; `complete`, to `ABORTED` |
 //! | `OFFERED` | locks: the lock is reserved for the waiter, which is still in the queue | under the mutex: the waiter that finds the offer gone, to `QUEUED`, relaxed; a thread that revokes the offer, to `RETRY`, relaxed; `complete`, to `GRANTED` or `ABORTED` |
 //! | `GRANTED` | removed from the queue: the wait has succeeded, and a lock is handed off to the waiter | |
 //! | `ABORTED` | removed from the queue: the wait has failed | |
 //! | `FREED` | barriers: removed from the queue, since the barrier was freed | |
-//! | `NOTIFIED` | conditions: removed from the queue by a notify, which has found that the waiter runs. It acquires the lock without having been moved to the lock's queue | |
+//! | `NOTIFIED` | conditions: removed from the condition's queue by a notify, which has found that the waiter runs, or from the lock's queue by a release, after a notify of waiters that park together. The waiter acquires the lock, and is in no queue | |
 //! | `FORKED` | in no queue: a signal handler or a hang hook has forked during the wait, and this is the child. The waiter of a lock or a condition enters the queue again, that of a barrier arrives again | |
 //!
-//! In a child of fork, the record of its only thread changes from `QUEUED`, `SPINNING`, `PARKED`, `RETRY` or `OFFERED`
-//! to `FORKED`, relaxed: the child empties the queue when it first uses it.
+//! In a child of fork, the record of its only thread changes from `QUEUED`, `SPINNING`, `PARKED`,
+//! `PARKED_TOGETHER`, `RETRY` or `OFFERED` to `FORKED`, relaxed: the child empties the queue when it first uses it.
 //!
 //! The waiter reads the last seven of the table with acquire. After a wait, the record keeps its last state until the
 //! next wait stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
@@ -49,6 +50,7 @@ use core::{mem, ptr};
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
+use crate::sync::broadcast_word::BroadcastWord;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::fork_list::ForkEntry;
 use crate::sync::list::{Linked, Links};
@@ -74,15 +76,16 @@ pub(crate) const OFFERED: u32 = 7;
 pub(crate) const FREED: u32 = 8;
 pub(crate) const NOTIFIED: u32 = 9;
 pub(crate) const FORKED: u32 = 10;
+pub(crate) const PARKED_TOGETHER: u32 = 11;
 
 /// Returns whether the wait has neither ended nor been woken in this state.
 pub(super) fn is_queued(state: u32) -> bool {
-    matches!(state, QUEUED | SPINNING | PARKED)
+    matches!(state, QUEUED | SPINNING | PARKED | PARKED_TOGETHER)
 }
 
 /// Returns whether the thread is parked, or about to park, in this state.
 pub(super) fn is_parked(state: u32) -> bool {
-    state == PARKED
+    matches!(state, PARKED | PARKED_TOGETHER)
 }
 
 /// What a thread waits for: see `sync::wait_note`. Zeroed memory is a valid note of a thread that does not wait.
@@ -313,6 +316,11 @@ impl Waiter {
         self.state.store(QUEUED, Ordering::Relaxed);
     }
 
+    /// Returns whether the waiter is parked, or about to park, together with others.
+    pub(crate) fn is_parked_together(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == PARKED_TOGETHER
+    }
+
     /// Changes `RETRY` to `OFFERED`, under the mutex of the queue. Returns false if the waiter runs, and may have
     /// acquired the lock by barging.
     pub(crate) fn try_offer(&self) -> bool {
@@ -374,6 +382,7 @@ impl Waiter {
         }
         PendingWake {
             parked: (previous_state == PARKED).then_some(&self.state),
+            together: (previous_state == PARKED_TOGETHER).then(|| BroadcastWord::of(adaptive_spin)),
             was_running: matches!(previous_state, SPINNING | QUEUED),
         }
     }
@@ -385,7 +394,8 @@ impl Waiter {
         // SAFETY: NULL, or a record, which is never freed.
         let Some(record) = (unsafe { ((record & !LEASED) as *const Waiter).as_ref() }) else { return };
         record.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
-        if matches!(record.state.load(Ordering::Relaxed), QUEUED | SPINNING | PARKED | RETRY | OFFERED) {
+        let state = record.state.load(Ordering::Relaxed);
+        if is_queued(state) || matches!(state, RETRY | OFFERED) {
             record.state.store(FORKED, Ordering::Relaxed);
         }
         INHERITED.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
@@ -416,6 +426,7 @@ impl Waiter {
 /// record, which may serve another wait by then.
 pub(crate) struct PendingWake<'a> {
     parked: Option<&'a AtomicU32>,
+    together: Option<BroadcastWord>,
     was_running: bool,
 }
 
@@ -423,6 +434,12 @@ impl PendingWake<'_> {
     /// Returns whether the waiter was parked: for waiters that share a futex word, and are woken together.
     pub(crate) fn is_needed(&self) -> bool {
         self.parked.is_some()
+    }
+
+    /// Returns the word on which the waiter was parked together with others: the caller wakes all of them once, in
+    /// place of `wake`.
+    pub(super) fn together(&self) -> Option<BroadcastWord> {
+        self.together
     }
 
     /// Returns whether the waiter had not parked, so that it needs no wake-up.
@@ -433,6 +450,9 @@ impl PendingWake<'_> {
     /// Wakes the waiter, if it was parked. Returns false if the waiter was in `PARKED` but no thread was parked: the
     /// waiter has not reached the futex yet, or is in a signal handler.
     pub(crate) fn wake(self) -> bool {
+        if let Some(word) = self.together {
+            word.wake_all();
+        }
         self.parked.is_none_or(futex::wake_one)
     }
 }

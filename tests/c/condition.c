@@ -1,14 +1,23 @@
 /* Condition: a thread that holds the lock releases it, waits until another thread notifies it, and reacquires it. */
+#include "broadcasts.h"
 #include "stepwise.h"
 #include "test.h"
 
 #include <sched.h>
 
+static bool parks_together; /* whether the waiters of new conditions park together, as after several broadcasts */
+
+static threading_condition *prepared(threading_condition *condition)
+{
+    CHECK(condition != NULL);
+    if (parks_together)
+        expect_broadcasts(condition);
+    return condition;
+}
+
 static threading_condition *new_condition(void)
 {
-    threading_condition *condition = threading_condition_new();
-    CHECK(condition != NULL);
-    return condition;
+    return prepared(threading_condition_new());
 }
 
 static void free_condition(threading_condition *condition)
@@ -380,8 +389,8 @@ static void notify_without_waiters(void)
 static void conditions_share_a_lock(void)
 {
     threading_lock *lock = threading_lock_new();
-    threading_condition *full = threading_condition_new_with_lock(lock);
-    threading_condition *empty = threading_condition_new_with_lock(lock);
+    threading_condition *full = prepared(threading_condition_new_with_lock(lock));
+    threading_condition *empty = prepared(threading_condition_new_with_lock(lock));
     struct waiter w[3];
     start_waiter(&w[0], full, THREADING_FOREVER);
     start_waiter(&w[1], empty, THREADING_FOREVER);
@@ -395,6 +404,56 @@ static void conditions_share_a_lock(void)
     free_condition(full);
     free_condition(empty);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+}
+
+/* Of waiters that park together, one is notified, and the others are woken in vain. */
+static void one_of_many(void)
+{
+    threading_condition *c = new_condition();
+    struct waiter w[8];
+    if (!parks_together)
+        expect_broadcasts(c);
+    for (size_t i = 0; i < TEST_COUNT(w); i++)
+        start_waiter(&w[i], c, i % 2 == 0 ? THREADING_FOREVER : TEST_LIMIT);
+    for (size_t i = 0; i < TEST_COUNT(w); i++) {
+        CHECK(still_waits(&w[i]));
+        notify(c, 1);
+        finish_waiter(&w[i], THREADING_OK);
+    }
+    free_condition(c);
+}
+
+static void *hold_and_release(void *condition)
+{
+    acquire(condition);
+    sleep_for(0.005);
+    release(condition);
+    return NULL;
+}
+
+/* Some threads are blocked on the lock, and others notified, when it is released. */
+static void broadcast_beside_blocked_threads(void)
+{
+    threading_condition *c = new_condition();
+    threading_thread *blocked[4];
+    struct waiter w[8];
+    if (!parks_together)
+        expect_broadcasts(c);
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < TEST_COUNT(w); i++)
+            start_waiter(&w[i], c, THREADING_FOREVER);
+        acquire(c);
+        for (size_t i = 0; i < TEST_COUNT(blocked); i++)
+            blocked[i] = spawn(hold_and_release, c);
+        sleep_for(0.002);
+        CHECK_STATUS(threading_condition_notify_all(c), THREADING_OK);
+        release(c);
+        for (size_t i = 0; i < TEST_COUNT(w); i++)
+            finish_waiter(&w[i], THREADING_OK);
+        for (size_t i = 0; i < TEST_COUNT(blocked); i++)
+            join(blocked[i]);
+    }
+    free_condition(c);
 }
 
 /* The lock is held until after the deadline of the waiter that was notified. */
@@ -884,8 +943,8 @@ static void *get_items(void *arg)
 static void bounded_buffer(void)
 {
     threading_lock *lock = threading_lock_new();
-    struct buffer b = {.not_full = threading_condition_new_with_lock(lock),
-                       .not_empty = threading_condition_new_with_lock(lock),
+    struct buffer b = {.not_full = prepared(threading_condition_new_with_lock(lock)),
+                       .not_empty = prepared(threading_condition_new_with_lock(lock)),
                        .next = 1,
                        .last = 50000};
     threading_thread *threads[6];
@@ -1115,6 +1174,22 @@ static void freed_during_a_call(void)
 }
 #endif
 
+/* The cases in which threads wait. */
+static void after_broadcasts(void)
+{
+    void (*const again[])(void) = {times_out, waits_until_notified, releases_all_levels,
+                                   notify_wakes_longest_waiting_first, notify_all_wakes_all, notify_without_waiters,
+                                   conditions_share_a_lock, one_of_many, broadcast_beside_blocked_threads,
+                                   notified_before_the_deadline, notify_wakes_exactly_one, returns_only_with_the_lock,
+                                   wait_for_until_true, notifies_do_not_extend_the_timeout, free_with_waiters,
+                                   free_after_notify, blocked_wait_is_not_cancelled, no_notify_is_lost, bounded_buffer,
+                                   two_threads_alternate, free_after_notify_of_a_running_waiter};
+    parks_together = true;
+    for (size_t i = 0; i < TEST_COUNT(again); i++)
+        again[i]();
+    parks_together = false;
+}
+
 static const struct test_case cases[] = {
     {"a new condition has its own RLock", has_its_own_rlock},
     {"acquire and release of a condition on a Lock apply to that lock", uses_the_given_lock},
@@ -1128,6 +1203,8 @@ static const struct test_case cases[] = {
     {"notify_all wakes all waiters, which return after the lock is released", notify_all_wakes_all},
     {"a notify without waiters has no effect on later waits", notify_without_waiters},
     {"conditions that share a lock have separate waiters", conditions_share_a_lock},
+    {"a notify of one waiter after several broadcasts wakes it, and no other returns", one_of_many},
+    {"a broadcast wakes all waiters while other threads are blocked on the lock", broadcast_beside_blocked_threads},
     {"a wait that is notified before its deadline is OK, even if it returns later", notified_before_the_deadline},
     {"a notify that races with a timeout wakes exactly one waiter", notify_wakes_exactly_one},
     {"a wait that times out returns only after it has reacquired the lock", returns_only_with_the_lock},
@@ -1150,6 +1227,7 @@ static const struct test_case cases[] = {
     {"a free right after the notify of a waiter that has not parked is OK", free_after_notify_of_a_running_waiter},
     {"a notified waiter whose timeout expires does not use the memory of the freed condition",
      timeout_after_a_free},
+    {"waits return the same after several broadcasts, when waiters park together", after_broadcasts},
 #ifdef STEPWISE
     {"a wait and a notify do not use the memory of a condition that is freed during the call", freed_during_a_call},
 #endif

@@ -1,5 +1,6 @@
 /* Dumps: what each thread waits for and what it owns, deadlocks, hooks and signals. Whole texts are compared, with
  * numbers masked. Each case runs in a child process, which ends with its threads still waiting. */
+#include "broadcasts.h"
 #include "child.h"
 
 #include <ctype.h>
@@ -278,6 +279,23 @@ static void notified_waiter(void)
                "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"MainThread\", for # s\n");
 }
 
+/* Waiters that park together wait for the lock, too, from the notify on. */
+static void notified_together(void)
+{
+    objects_new();
+    expect_broadcasts(condition);
+    start_named("consumer", wait_condition, condition);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"consumer\" #  waits for a notify on condition \"queue\" (rlock free), for # s\n");
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_notify_all(condition), THREADING_OK);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "    owns rlock #\n"
+               "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"MainThread\", for # s\n");
+}
+
 static int begun_waits; /* protected by the condition's lock */
 
 static void *wait_repeatedly(void *arg)
@@ -433,7 +451,7 @@ static void lock_and_join(void)
 }
 
 static threading_thread *consumer;
-static bool frees_condition;
+static bool frees_condition, parks_together;
 
 static void *wait_condition_with_timeout(void *arg)
 {
@@ -457,14 +475,15 @@ static void notify_while_waits(threading_target wait)
     objects_new();
     condition = threading_condition_new_with_rlock(rlock);
     CHECK_STATUS(threading_condition_set_name(condition, "queue"), THREADING_OK);
+    if (parks_together)
+        expect_broadcasts(condition);
     consumer = start_named("consumer", wait, condition);
     while (strstr(masked_dump(), "\"consumer\" #  waits for a notify on condition \"queue\" (rlock free)") == NULL)
         sleep_for(0.001);
     start_named("notifier", notify_and_join, condition);
 }
 
-/* A timed wait is part of a deadlock after the notify, because the lock is acquired without a timeout. */
-static void condition_and_join(void)
+static void check_condition_and_join(void)
 {
     notify_while_waits(wait_condition_with_timeout);
     check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n"
@@ -474,6 +493,18 @@ static void condition_and_join(void)
                "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"notifier\", for # s\n"
                "\"notifier\" #  joins \"consumer\", for # s\n"
                "    owns rlock \"log\"\n");
+}
+
+/* A timed wait is part of a deadlock after the notify, because the lock is acquired without a timeout. */
+static void condition_and_join(void)
+{
+    check_condition_and_join();
+}
+
+static void condition_and_join_together(void)
+{
+    parks_together = true;
+    check_condition_and_join();
 }
 
 static void freed_condition(void)
@@ -1538,12 +1569,14 @@ static void each_kind_of_wait_case(void)
 }
 
 IN_CHILD(notified_waiter)
+IN_CHILD(notified_together)
 IN_CHILD(notified_before_it_parks)
 IN_CHILD(two_locks)
 IN_CHILD(forming_deadlocks)
 IN_CHILD(own_lock)
 IN_CHILD(lock_and_join)
 IN_CHILD(condition_and_join)
+IN_CHILD(condition_and_join_together)
 IN_CHILD(freed_condition)
 IN_CHILD(lock_and_shutdown)
 IN_CHILD(join_and_shutdown)
@@ -1592,12 +1625,14 @@ static const struct test_case cases[] = {
     {"a dump shows the main thread of a program without other threads", main_alone_case},
     {"a dump shows each kind of wait, and the owned locks", each_kind_of_wait_case},
     {"a notified waiter waits for the condition's lock", notified_waiter_case},
+    {"a waiter that parks together with others waits for the lock from the notify on", notified_together_case},
     {"the same for one that was notified before it parked", notified_before_it_parks_case},
     {"a deadlock of two locks is found", two_locks_case},
     {"a deadlock that forms during a dump is shown whole or not at all", forming_deadlocks_case},
     {"a thread that acquires its own lock is deadlocked", own_lock_case},
     {"a deadlock of a lock and a join is found", lock_and_join_case},
     {"a deadlock of a notified waiter, which had a timeout, and a join is found", condition_and_join_case},
+    {"the same for a waiter that parks together with others", condition_and_join_together_case},
     {"a notified waiter waits for the lock of a freed condition", freed_condition_case},
     {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
     {"a thread that joins main in a shutdown is not deadlocked", join_and_shutdown_case},

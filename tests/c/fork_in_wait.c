@@ -1,5 +1,6 @@
 /* A fork during a wait, in a signal handler or in a hang hook: the wait goes on in the child. fork_at_instruction.c has
  * forks of threads that are not parked. */
+#include "broadcasts.h"
 #include "child.h"
 
 #include <setjmp.h>
@@ -257,6 +258,8 @@ static void wait_goes_on(void)
         fork_in_a_wait(lock_waits[i], lock);
         CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     }
+    fork_in_a_wait(&condition_notified, condition);
+    expect_broadcasts(condition);
     fork_in_a_wait(&condition_notified, condition);
     fork_in_a_wait(&event_set_later, event);
     fork_in_a_wait(&semaphore_released_later, semaphore);

@@ -41,6 +41,14 @@ fn notify_ends_a_wait() {
 }
 
 #[test]
+fn notify_ends_a_wait_of_a_thread_that_parks_together_with_others() {
+    Model::new("condition: notify ends a wait of a thread that parks together with others")
+        .broadcasting()
+        .preemptions(2)
+        .check(|| a_predicate_comes_true(condition()));
+}
+
+#[test]
 fn a_condition_works_with_a_plain_lock() {
     Model::new("condition: it works with a Lock").preemptions(2).check(|| {
         let lock = Handle::<Lock>::new().unwrap();
@@ -94,6 +102,14 @@ fn one_notify_for_two() {
 #[test]
 fn no_notify_is_lost_to_a_waiter_that_times_out() {
     Model::new("condition: no notify is lost to a waiter that times out")
+        .preemptions(1)
+        .check(one_notify_for_two);
+}
+
+#[test]
+fn no_notify_is_lost_to_a_waiter_that_times_out_and_parks_together_with_others() {
+    Model::new("condition: no notify is lost among waiters that park together and time out")
+        .broadcasting()
         .preemptions(1)
         .check(one_notify_for_two);
 }
@@ -159,29 +175,104 @@ fn the_notifier_may_free_the_condition() {
     });
 }
 
+/// Two waiters return one after the other.
+fn notify_all_of_two() {
+    let condition = condition();
+    let data = Arc::new(RaceCell::new((false, 0)));
+    let waiters: Vec<_> = (0..2)
+        .map(|_| {
+            let data = data.clone();
+            spawn(move || {
+                condition.acquire().unwrap();
+                let is_ready = || Some(data.with(|(ready, _)| *ready));
+                assert_eq!(condition.wait_for(Timeout::FOREVER, is_ready), Ok(true));
+                data.with(|(_, returned)| *returned += 1);
+                condition.release().unwrap();
+            })
+        })
+        .collect();
+    condition.acquire().unwrap();
+    data.with(|(ready, _)| *ready = true);
+    condition.notify(usize::MAX).unwrap();
+    condition.release().unwrap();
+    waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    data.with(|(_, returned)| assert_eq!(*returned, 2));
+    condition.free().unwrap();
+}
+
 #[test]
 fn notify_all_wakes_waiters_one_at_a_time() {
-    Model::new("condition: notify_all wakes the waiters one at a time").preemptions(1).check(|| {
-        let condition = condition();
-        let data = Arc::new(RaceCell::new((false, 0)));
-        let waiters: Vec<_> = (0..2)
-            .map(|_| {
-                let data = data.clone();
-                spawn(move || {
-                    condition.acquire().unwrap();
-                    let is_ready = || Some(data.with(|(ready, _)| *ready));
-                    assert_eq!(condition.wait_for(Timeout::FOREVER, is_ready), Ok(true));
-                    data.with(|(_, returned)| *returned += 1);
-                    condition.release().unwrap();
-                })
+    Model::new("condition: notify_all wakes the waiters one at a time")
+        .preemptions(1)
+        .check(notify_all_of_two);
+}
+
+#[test]
+fn notify_all_wakes_waiters_that_park_together() {
+    Model::new("condition: notify_all wakes waiters that park together")
+        .broadcasting()
+        .preemptions(1)
+        .check(notify_all_of_two);
+}
+
+/// One of the waiters of two conditions that share a futex word is notified, and then the other.
+#[test]
+fn conditions_that_share_a_word_have_separate_waiters() {
+    let model = Model::new("condition: two conditions that share a futex word have separate waiters");
+    model.broadcasting().preemptions(1).check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        let conditions = [(); 2].map(|()| Handle::<Condition>::new_with_lock(lock).unwrap());
+        let ready = Arc::new(RaceCell::new([false; 2]));
+        let waiters = [0, 1].map(|index| {
+            let ready = ready.clone();
+            spawn(move || {
+                lock.acquire().unwrap();
+                let is_ready = || Some(ready.with(|ready| ready[index]));
+                assert_eq!(conditions[index].wait_for(Timeout::FOREVER, is_ready), Ok(true));
+                lock.release().unwrap();
             })
-            .collect();
+        });
+        for (index, waiter) in waiters.into_iter().enumerate() {
+            lock.acquire().unwrap();
+            ready.with(|ready| ready[index] = true);
+            conditions[index].notify(usize::MAX).unwrap();
+            lock.release().unwrap();
+            waiter.join().unwrap();
+        }
+        conditions.into_iter().for_each(|condition| condition.free().unwrap());
+        lock.free().unwrap();
+    });
+}
+
+/// A waiter that parks together with others is notified while another thread is blocked on the lock.
+#[test]
+fn a_broadcast_leaves_blocked_threads_in_the_queue() {
+    Model::new("condition: a broadcast beside a blocked thread").broadcasting().preemptions(1).check(|| {
+        let condition = condition();
+        let data = Arc::new(RaceCell::new(false));
+        let waiter = {
+            let data = data.clone();
+            spawn(move || {
+                condition.acquire().unwrap();
+                let is_ready = || Some(data.with(|ready| *ready));
+                assert_eq!(condition.wait_for(Timeout::FOREVER, is_ready), Ok(true));
+                condition.release().unwrap();
+            })
+        };
         condition.acquire().unwrap();
-        data.with(|(ready, _)| *ready = true);
+        let blocked = {
+            let data = data.clone();
+            spawn(move || {
+                condition.acquire().unwrap();
+                data.with(|ready| assert!(*ready));
+                condition.release().unwrap();
+            })
+        };
+        data.with(|ready| *ready = true);
         condition.notify(usize::MAX).unwrap();
         condition.release().unwrap();
-        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        data.with(|(_, returned)| assert_eq!(*returned, 2));
+        waiter.join().unwrap();
+        blocked.join().unwrap();
         condition.free().unwrap();
     });
 }

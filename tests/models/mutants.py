@@ -117,7 +117,7 @@ MUTANTS = {
         "shuttle", "lock", "a_timeout"),
     "waiter: it is woken before its state is stored": (
         "sync/waiter.rs", "let previous_state = self.state.swap(state, Ordering::Release);",
-        "let previous_state = self.state.load(Ordering::Relaxed);\n        PendingWake { parked: (previous_state == PARKED).then_some(&self.state), was_running: false }.wake();\n"
+        "let previous_state = self.state.load(Ordering::Relaxed);\n        PendingWake { parked: (previous_state == PARKED).then_some(&self.state), together: None, was_running: false }.wake();\n"
         "        self.state.store(state, Ordering::Release);\n        let previous_state = if previous_state == PARKED { QUEUED } else { previous_state };",
         "shuttle", "lock", "one_of_three"),
     "mutex: unlock is relaxed": (
@@ -135,6 +135,21 @@ MUTANTS = {
     "mutex: lock_for_fork does not wake earlier waiters, which are not counted": (
         "sync/mutex.rs", "        // The waiters see `FORKING`, count themselves in `FORK_WAITERS` and park again.\n        futex::wake_all(word);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
+    "condition: waiters that park together are not woken": (
+        "sync/wake_queue.rs", "            word.wake_all();\n", "            let _ = word;\n",
+        "shuttle", "condition", "notify_all_wakes_waiters_that_park_together"),
+    "condition: a waiter that is about to park together with others misses the wake-up": (
+        "sync/broadcast_word.rs", "        self.0.fetch_add(1, Ordering::Release);\n", "",
+        "loom", "condition", "notify_ends_a_wait_of_a_thread_that_parks_together"),
+    "condition: a waiter reads the broadcast word after its state": (
+        "sync/park.rs", "futex::wait_inline(broadcast.futex(), value, until)", "futex::wait_inline(broadcast.futex(), { let _ = value; broadcast.value() }, until)",
+        "loom", "condition", "notify_ends_a_wait_of_a_thread_that_parks_together"),
+    "condition: a waiter that parks together with others returns when another is notified": (
+        "sync/park.rs", "        while self.state() == PARKED {\n", "        while self.state() == PARKED && !(place.is_shared() || parked == PARKED_TOGETHER) {\n",
+        "shuttle", "condition", "conditions_that_share_a_word"),
+    "condition: a release leaves waiters that park together in the queue": (
+        "lock/queue.rs", "                self.remove(waiter);\n                f(waiter);", "                f(waiter);",
+        "shuttle", "condition", "notify_all_wakes_waiters_that_park_together"),
     "condition: notify drops one waiter": (
         "lock/condition.rs", "only.into_iter().chain(others).take(count)", "only.into_iter().chain(others).take(count).skip(1)",
         "shuttle", "condition", "notify_ends"),
@@ -146,13 +161,13 @@ MUTANTS = {
         "{ self.state.store(NOTIFIED, Ordering::Release); true }",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks does not reacquire the lock": (
-        "lock/condition.rs", "            raw.reacquire_notified(owner_tag, waiter, note);\n", "",
+        "lock/condition.rs", "            raw.reacquire_notified(owner_tag, waiter, was_parked, note);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks ignores that the lock is taken": (
-        "lock/acquire.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true, note);\n", "",
+        "lock/requeue.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true, note);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks acquires the lock relaxed": (
-        "lock/acquire.rs", "if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::AcqRel) {",
+        "lock/requeue.rs", "if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::AcqRel) {",
         "if word & OWNER_MASK == 0 && self.word().cas(word, word | owner_tag, Ordering::Relaxed) {",
         "loom", "condition", "notify_ends"),
     "condition: a notified waiter counts as timed out": (

@@ -13,6 +13,7 @@ thread_local! {
     /// True while a model runs on this OS thread.
     static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
     static SPINS: Cell<bool> = const { Cell::new(false) };
+    static BROADCASTS: Cell<bool> = const { Cell::new(false) };
     static ONE_CPU: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -27,6 +28,11 @@ pub(crate) fn always_spins() -> bool {
     is_running() && SPINS.get()
 }
 
+/// Returns true if condition waiters park together even though there were no broadcasts yet.
+pub(crate) fn always_broadcasts() -> bool {
+    is_running() && BROADCASTS.get()
+}
+
 /// Returns true if all threads of the model run on the same CPU, and false if each has its own.
 pub(super) fn has_one_cpu() -> bool {
     ONE_CPU.get()
@@ -36,6 +42,7 @@ pub(super) fn has_one_cpu() -> bool {
 pub struct Model {
     name: &'static str,
     spins: bool,
+    broadcasts: bool,
     one_cpu: bool,
     #[cfg_attr(not(model = "loom"), expect(dead_code, reason = "shuttle has no such bound"))]
     preemptions: usize,
@@ -46,12 +53,17 @@ pub struct Model {
 impl Model {
     /// Creates a model. `name` states the property that it checks.
     pub fn new(name: &'static str) -> Self {
-        Model { name, spins: false, one_cpu: false, preemptions: 3, times: 1 }
+        Model { name, spins: false, broadcasts: false, one_cpu: false, preemptions: 3, times: 1 }
     }
 
     /// Lets threads spin before they park, as they do when wake-ups come from another CPU.
     pub fn spinning(self) -> Self {
         Model { spins: true, ..self }
+    }
+
+    /// Lets condition waiters park together, as they do after several broadcasts.
+    pub fn broadcasting(self) -> Self {
+        Model { broadcasts: true, ..self }
     }
 
     /// Lets all threads run on the same CPU instead of one each. A release of a lock after the fairness deadline then
@@ -79,10 +91,11 @@ impl Model {
     /// The same. It is not generic, so the checker is compiled once, and not for each model.
     fn check_boxed(self, program: Box<dyn Fn() + Send + Sync>) {
         let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let (spins, one_cpu) = (self.spins, self.one_cpu);
+        let (spins, broadcasts, one_cpu) = (self.spins, self.broadcasts, self.one_cpu);
         let runs = checker::check(&self, move || {
             let running = RunGuard::begin();
             SPINS.set(spins);
+            BROADCASTS.set(broadcasts);
             ONE_CPU.set(one_cpu);
             super::reset();
             checker::begin_run();

@@ -23,8 +23,8 @@ pub(crate) mod futex;
 mod pins;
 pub(crate) mod thread;
 
-pub(crate) use engine::always_spins;
 pub use engine::{Model, yield_now};
+pub(crate) use engine::{always_broadcasts, always_spins};
 pub use free::free_beside_waiters;
 pub use futex::{advance, expire_all_timeouts, interrupt};
 pub use pins::pin_keeps_generation;
@@ -39,5 +39,6 @@ fn reset() {
     crate::local::tables::reset();
     fork::reset();
     crate::lock::fairness::reset();
+    crate::sync::broadcast_word::reset();
     crate::sync::waker_cpu::reset();
 }

@@ -1,0 +1,60 @@
+//! The futex words on which condition waiters park together, so that one system call wakes all of them after a notify.
+//!
+//! A thread that parks on its own record needs a wake-up of its own. If one thread after the other is woken, each of
+//! them may run before its waker has gone on, and then takes the CPU away from it.
+//!
+//! The words are not in the lock or in the condition: the address of a lock chooses one of them. So a thread may be
+//! woken because of another condition, with the same lock or the same word. It then parks again, on its own record.
+//!
+//! | change | who | ordering |
+//! |---|---|---|
+//! | + 1 | a thread that has changed the state of waiters, before it wakes all threads that park on the word | release |
+//!
+//! A thread reads the word with acquire before it reads its state, and parks only while the word has not changed since.
+//! It misses a wake-up only if 2^32 increments happen in between.
+
+use crate::sync::adaptive_spin::AdaptiveSpin;
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::futex;
+
+/// log2 of the number of words.
+const BITS: u32 = if cfg!(model) { 0 } else { 6 };
+
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static WORDS: [AtomicU32; 1 << BITS] = [const { AtomicU32::new(0) }; 1 << BITS];
+
+/// A word on which threads park together.
+#[derive(Clone, Copy)]
+pub(crate) struct BroadcastWord(&'static AtomicU32);
+
+impl BroadcastWord {
+    /// The word for the waiters of conditions whose lock has this `AdaptiveSpin`.
+    pub(crate) fn of(adaptive_spin: &AdaptiveSpin) -> BroadcastWord {
+        const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+        let hash = (core::ptr::from_ref(adaptive_spin) as u64).wrapping_mul(MULTIPLIER);
+        BroadcastWord(&WORDS[(hash >> 32) as usize % WORDS.len()])
+    }
+
+    /// Returns the value that the word has until the next wake-up.
+    #[inline(always)]
+    pub(super) fn value(self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    #[inline(always)]
+    pub(super) fn futex(self) -> &'static AtomicU32 {
+        self.0
+    }
+
+    /// Wakes all threads that are parked on the word.
+    pub(super) fn wake_all(self) {
+        self.0.fetch_add(1, Ordering::Release);
+        futex::wake_all(self.0);
+    }
+}
+
+/// Resets the words before each run of a model.
+#[cfg(model)]
+pub(crate) fn reset() {
+    WORDS.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+}
