@@ -266,6 +266,7 @@ impl RawLock {
     }
 
     /// Wakes the notified waiters that are parked together, to compete for the lock.
+    #[cold]
     fn wake_together(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
         queue.take_parked_together(|waiter| {
             let _ = wake_queue.add(waiter, NOTIFIED, &self.adaptive_spin);
