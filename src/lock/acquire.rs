@@ -16,7 +16,7 @@ use crate::sys::atomic::{Ordering, spin_loop};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{LIVE, TAG};
-use crate::lock::cpu_turns::count_contended_acquire;
+use crate::lock::cpu_turns::{begin_turn, count_contended_acquire};
 use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
@@ -92,6 +92,7 @@ impl RawLock {
             };
             let until = deadline.min(until);
             let state = waiter.wait(&mut note, &self.adaptive_spin, until);
+            begin_turn(owner_tag);
             if let Some(acquired) =
                 self.wait_until_acquired(owner_tag, waiter, &mut note, state, until, deadline)
             {
@@ -191,6 +192,7 @@ impl RawLock {
             if !matches!(state, GRANTED | ABORTED | FORKED) {
                 waited_until = deadline.min(until);
                 state = waiter.wait(note, &self.adaptive_spin, waited_until);
+                begin_turn(owner_tag);
             }
         }
     }
