@@ -7,7 +7,7 @@ use crate::sys::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::handle::header::{LIVE, TAG};
-use crate::lock::cpu_turns::count_contended_acquire;
+use crate::lock::cpu_turns::{begin_turn, count_contended_acquire};
 use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
@@ -79,6 +79,7 @@ impl RawLock {
             };
             let until = deadline.min(until);
             let state = waiter.wait(&mut note, &self.adaptive_spin, until);
+            begin_turn(owner_tag);
             if let Some(acquired) =
                 self.wait_until_acquired(owner_tag, waiter, &mut note, state, until, deadline)
             {
@@ -178,6 +179,7 @@ impl RawLock {
             if !matches!(state, GRANTED | ABORTED | FORKED | NOTIFIED) {
                 waited_until = deadline.min(until);
                 state = waiter.wait(note, &self.adaptive_spin, waited_until);
+                begin_turn(owner_tag);
             }
         }
     }

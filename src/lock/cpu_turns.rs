@@ -10,6 +10,11 @@
 //! in a table with an entry for each CPU. If the other thread has gone, the call returns soon. Threads that do not
 //! contend leave no tags, and no thread yields its CPU for them.
 //!
+//! A thread leaves its tag when it runs again after it has been parked in the queue of a lock, and at some of its
+//! contended acquires. The former is for preemption by a wake-up: the system may run the woken thread in place of one
+//! that spins on the same CPU. Each of the two may have been there for only a few microseconds, too short for several
+//! contended acquires, and then the woken one has to know that the other waits.
+//!
 //! The entries are hints: correctness does not depend on them, and concurrent updates may be lost.
 
 use crate::lock::fairness::ticks_now;
@@ -23,8 +28,9 @@ const TURN_TICKS: u32 = 3;
 /// How long a thread is expected to contend for a lock again after it has last done so, 8 milliseconds: the time for
 /// which it is preempted as a rule.
 const RECENT_TICKS: u32 = 128;
-/// One in this many contended acquires of a thread checks the turn.
-const CHECK_PERIOD: u8 = 32;
+/// One in this many contended acquires of a thread checks the turn. Most acquires find the lock unlocked, so that these
+/// are few in the length of a turn.
+const CHECK_PERIOD: u8 = 8;
 /// The number of entries. CPUs may share one.
 const ENTRIES: usize = 64;
 
@@ -81,14 +87,30 @@ pub(super) fn count_contended_acquire(owner_tag: u64) {
 #[cold]
 #[inline(never)]
 fn end_turn_if_due(owner_tag: u64) {
-    if TURNS[usize::from(current_cpu_tag()) % ENTRIES].check(owner_tag, ticks_now()) {
+    if turn_of_this_cpu().check(owner_tag, ticks_now()) {
         yield_cpu();
     }
+}
+
+/// Called by a thread that has been parked in the queue of a lock, and runs again: it begins its turn. It does not yield
+/// the CPU, which the system has just given to it.
+pub(super) fn begin_turn(owner_tag: u64) {
+    if !cfg!(model) {
+        let _ = turn_of_this_cpu().check(owner_tag, ticks_now());
+    }
+}
+
+fn turn_of_this_cpu() -> &'static Turn {
+    &TURNS[usize::from(current_cpu_tag()) % ENTRIES]
 }
 
 #[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
+
+    use crate::handle::Handle;
+    use crate::lock::lock::Lock;
+    use crate::thread::ident;
 
     const START: u32 = 1 << 31;
 
@@ -113,5 +135,27 @@ mod tests {
         assert!(!yields(&turn, 1, begin + 4 * RECENT_TICKS));
         assert!(!yields(&turn, 1, begin + 4 * RECENT_TICKS + TURN_TICKS - 1));
         assert!(yields(&turn, 1, begin + 4 * RECENT_TICKS + TURN_TICKS));
+    }
+
+    #[test]
+    fn a_thread_that_was_parked_in_a_queue_begins_a_turn_when_it_runs_again() {
+        let begins_turn = || {
+            let lock = Handle::<Lock>::new().unwrap();
+            lock.acquire().unwrap();
+            // Its first contended acquire, which does not check the turn.
+            let waiter = std::thread::spawn(move || {
+                lock.acquire().unwrap();
+                let owner_tag = turn_of_this_cpu().owner_tag.load(Ordering::Relaxed);
+                lock.release().unwrap();
+                Some(owner_tag) == ident::owner_tag_if_assigned()
+            });
+            std::thread::sleep(core::time::Duration::from_millis(2));
+            lock.release().unwrap();
+            let begins_turn = waiter.join().unwrap();
+            lock.free().unwrap();
+            begins_turn
+        };
+        // Threads of other tests may begin turns on the same CPU, and the waiter may not have parked yet.
+        assert!((0..100).any(|_| begins_turn()));
     }
 }
