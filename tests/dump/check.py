@@ -512,21 +512,22 @@ def errors(programs):
 def other_version(programs):
     """a library with another layout is an error"""
     note = b"libthreading\0"
+    static = [program for program in programs if not libraries_of(program)]
+    if not static:
+        raise Skipped("no program has the static library")
+    version = load_tool().VERSION
     with tempfile.TemporaryDirectory() as directory:
-        for program in programs:
-            data = pathlib.Path(program).read_bytes()
-            if data.count(note) == 1 and struct.unpack_from("=I", data, data.index(note) - 4)[0] == 1:
-                break
-        else:
-            raise Skipped("no program has the static library")
+        data = pathlib.Path(static[0]).read_bytes()
+        check_equal(data.count(note), 1, "notes of the library")
         changed = pathlib.Path(directory) / "changed"
         at = data.index(note) - 4
+        check_equal(struct.unpack_from("=I", data, at)[0], version, "version in the note")
         changed.write_bytes(data[:at] + struct.pack("=I", 77) + data[at + 4:])
         changed.chmod(0o755)
         with Program(changed, "missing_party", directory) as process:
             wait_until(lambda: "does not use" not in tool(process.pid, status=1), "library")
             found = tool(process.pid, status=1)
-            check("(layout 77; this threading-dump knows layout 1)" in found, found)
+            check(f"(layout 77; this threading-dump knows layout {version})" in found, found)
 
 
 def truncated_core(programs):
