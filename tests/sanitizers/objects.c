@@ -2,13 +2,15 @@
  * variant has no race, and a race detector must not report one; its wrong variant has a race that it must report.
  *
  *   objects SCENARIO right|wrong
- *   objects                       lists the scenarios, one per line
+ *   objects all right|wrong STATUS  each scenario in a child of its own, which must exit with this status
+ *   objects                         lists the scenarios, one per line
  *
  * In the right variant only the object may order the two writes. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -496,29 +498,55 @@ static void create_objects(void)
     CHECK(threading_thread_ref(referenced) == referenced);
 }
 
-int main(int argc, char **argv)
+static int run(const char *name, bool wrong)
 {
-    if (argc != 3) {
-        for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
-            puts(scenarios[i].name);
-        for (size_t i = 0; i < sizeof other_scenarios / sizeof *other_scenarios; i++)
-            puts(other_scenarios[i].name);
-        return 0;
-    }
-    bool wrong = strcmp(argv[2], "wrong") == 0;
     create_objects();
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
-        if (strcmp(scenarios[i].name, argv[1]) == 0) {
+        if (strcmp(scenarios[i].name, name) == 0) {
             run_scenario(&scenarios[i], wrong);
             return 0;
         }
     }
     for (size_t i = 0; i < sizeof other_scenarios / sizeof *other_scenarios; i++) {
-        if (strcmp(other_scenarios[i].name, argv[1]) == 0) {
+        if (strcmp(other_scenarios[i].name, name) == 0) {
             other_scenarios[i].run(wrong);
             return 0;
         }
     }
-    fprintf(stderr, "objects: no scenario is named %s\n", argv[1]);
+    fprintf(stderr, "objects: no scenario is named %s\n", name);
     return 2;
+}
+
+/* Returns whether a child that runs the scenario exits with the expected status. */
+static bool run_in_child(const char *name, bool wrong, int expected)
+{
+    fprintf(stderr, "objects: %s, %s:\n", name, wrong ? "wrong" : "right");
+    pid_t child = fork();
+    if (child == 0)
+        exit(run(name, wrong));
+    int status = -1;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == expected)
+        return true;
+    fprintf(stderr, "objects: FAILED: %s, %s: expected exit status %d, got wait status %d\n", name,
+            wrong ? "wrong" : "right", expected, status);
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    bool all = argc == 4 && strcmp(argv[1], "all") == 0, wrong = argc > 2 && strcmp(argv[2], "wrong") == 0;
+    if (argc == 3)
+        return run(argv[1], wrong);
+    bool as_expected = true;
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios + sizeof other_scenarios / sizeof *other_scenarios; i++) {
+        const char *name = i < sizeof scenarios / sizeof *scenarios
+                               ? scenarios[i].name
+                               : other_scenarios[i - sizeof scenarios / sizeof *scenarios].name;
+        if (all)
+            as_expected &= run_in_child(name, wrong, atoi(argv[3]));
+        else
+            puts(name);
+    }
+    return as_expected ? 0 : 1;
 }
