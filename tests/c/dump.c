@@ -938,6 +938,7 @@ static void former_flags(void)
     skip_under_tools();
     struct sigaction unblocked = {.sa_handler = leave_handler, .sa_flags = SA_NODEFER};
     struct sigaction interrupts = {.sa_handler = count_former};
+    struct sigaction once = {.sa_handler = count_former, .sa_flags = SA_RESETHAND}, found;
     /* A signal that arrives before the read is followed by another. */
     const struct itimerval repeated = {{0, 200000}, {0, 200000}}, none = {{0, 0}, {0, 0}};
     int fd = text_file(), ends[2];
@@ -957,6 +958,17 @@ static void former_flags(void)
     CHECK_INT(errno, EINTR);
     CHECK_INT(setitimer(ITIMER_REAL, &none, NULL), 0);
     CHECK_AT_LEAST(atomic_load(&former_calls), 3);
+    /* With SA_RESETHAND, the first signal restores the default action. A handler of a fault relies on it to end. */
+    CHECK_INT(sigaction(SIGUSR2, &once, NULL), 0);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR2, fd), THREADING_OK);
+    int before = atomic_load(&former_calls);
+    CHECK_INT(raise(SIGUSR2), 0);
+    CHECK_INT(atomic_load(&former_calls), before + 1);
+    CHECK_INT(sigaction(SIGUSR2, NULL, &found), 0);
+    CHECK(found.sa_handler == SIG_DFL);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR2, fd), THREADING_OK);
+    CHECK_INT(raise(SIGUSR2), 0);
+    CHECK_INT(atomic_load(&former_calls), before + 1);
 }
 
 static struct sigaction replaced_action;
