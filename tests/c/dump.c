@@ -1307,15 +1307,18 @@ static void hook_may_nest_rlocks(void)
     CHECK(report_calls() <= 1);
 }
 
-/* Main has no OS thread of the library, and waits for the other's end on another futex than other joiners. */
+/* Main has no OS thread of the library, and waits for the other's end on another futex than other joiners. There are
+ * three threads, since two that join each other get an error. */
 static void *observe_deadlock_with_main(void *unused)
 {
     (void)unused;
-    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n"
+    check_dump("threading: process #, 4 threads, 3 of them deadlocked:\n"
                "  \"MainThread\" joins \"worker\", for # s\n"
-               "  \"worker\" joins \"MainThread\", for # s\n"
+               "  \"worker\" joins \"joiner\", for # s\n"
+               "  \"joiner\" joins \"MainThread\", for # s\n"
                "\"MainThread\" #  joins \"worker\", for # s\n"
-               "\"worker\" #  joins \"MainThread\", for # s\n"
+               "\"joiner\" #  joins \"MainThread\", for # s\n"
+               "\"worker\" #  joins \"joiner\", for # s\n"
                "\"observer\" #  makes this dump\n");
     CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
     wait_until(is_reported, NULL);
@@ -1327,7 +1330,8 @@ static void *observe_deadlock_with_main(void *unused)
 
 static void deadlock_with_main_is_reported(void)
 {
-    threading_thread *worker = start_named("worker", join_thread, threading_main_thread());
+    threading_thread *joiner = start_named("joiner", join_thread, threading_main_thread());
+    threading_thread *worker = start_named("worker", join_thread, joiner);
     start_observer(observe_deadlock_with_main);
     CHECK_STATUS(threading_thread_join(worker), THREADING_OK);
     CHECK(false);
