@@ -59,8 +59,9 @@ pub extern "C" fn threading_dump(fd: c_int) -> threading_status {
 /// The thread that receives the signal makes the dump, and then calls the handler that the program had
 /// installed before, if there is one; the default action is not taken, except after a fault, such as an
 /// access to memory that is not mapped. The process goes on, and no wait ends, except for system calls of
-/// the program if its handler was installed without SA_RESTART. If the program has installed another
-/// handler since, the next call replaces that one.
+/// the program if its handler was installed without SA_RESTART. If that was installed with SA_RESETHAND,
+/// the first signal removes both handlers. If the program has installed another handler since, the next
+/// call replaces that one.
 ///
 /// \param signum the signal, for example SIGQUIT
 /// \param fd the file descriptor to which dumps are written, which must stay open; -1 restores the former

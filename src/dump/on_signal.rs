@@ -115,11 +115,12 @@ fn is_own(action: &libc::sigaction) -> bool {
 
 /// Returns the flags for the handler that replaces `former`. It runs on the thread's alternate stack if it has one. A
 /// former handler finds the signal mask that it has asked for, and ends waits if it has asked for that; without one,
-/// waits go on.
+/// waits go on. If it has asked for one signal only, this handler also gets only one, and the default action follows as
+/// without it: a handler of a fault may return because the next fault ends the process.
 fn flags_for(former: &libc::sigaction) -> c_int {
     const OF_CHILDREN: c_int = libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
     let has_handler = !matches!(former.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
-    let kept = former.sa_flags & (libc::SA_NODEFER | libc::SA_RESTART | OF_CHILDREN);
+    let kept = former.sa_flags & (libc::SA_NODEFER | libc::SA_RESTART | libc::SA_RESETHAND | OF_CHILDREN);
     libc::SA_SIGINFO
         | libc::SA_ONSTACK
         | if has_handler { kept } else { kept & OF_CHILDREN | libc::SA_RESTART }

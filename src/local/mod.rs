@@ -188,8 +188,10 @@ impl Handle<Local> {
 
     /// Returns the calling thread's table, in which the local has a cell. `init` is called if the cell is new.
     fn ensure_cell(self) -> Result<&'static Table> {
-        let (init, arg, shared) =
-            self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), &local.shared))?;
+        let (init, arg, shared) = self.read(|local| {
+            let init = local.init().map(|init| (init, local.shared.destructor()));
+            (init, local.arg.load(Ordering::Acquire), &local.shared)
+        })?;
         let has_cell = tables::get(self.bits()).is_some();
         let table = tables::current_or_create()?;
         if has_cell || !self.add_cell(table, shared)? {
@@ -199,10 +201,18 @@ impl Handle<Local> {
             // The main thread's values are destroyed at process exit.
             ensure_atexit_registered().inspect_err(|_| table.remove_cell(self.bits()))?;
         }
-        if let Some(init) = init {
+        if let Some((init, destroy)) = init {
+            let sets = table.sets();
             // SAFETY: the creator of the local guarantees that `init` may be called with this argument.
             let value = pthread::call_user(|| unsafe { init(arg) });
-            self.store_value(table, value)?;
+            // If `init` has set a value itself, that may be the same, and a free of the local has destroyed it.
+            let is_own = table.sets() == sets;
+            self.store_value(table, value).inspect_err(|_| {
+                if is_own {
+                    // The local was freed during the call: no other code gets the value.
+                    PendingDestroy { value, destroy }.run();
+                }
+            })?;
         }
         Ok(table)
     }

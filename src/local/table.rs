@@ -33,6 +33,8 @@ pub(crate) struct Table {
     pub(crate) visitors: Cell<u32>,
     /// The owner has exited: the last visitor frees the table.
     pub(crate) owner_exited: Cell<bool>,
+    /// How often the owner has called `set`.
+    sets: Cell<u32>,
 }
 
 impl Linked for Table {
@@ -80,6 +82,7 @@ impl Table {
                 links: Links::default(),
                 visitors: Cell::new(0),
                 owner_exited: Cell::new(false),
+                sets: Cell::new(0),
             });
             &*table
         };
@@ -287,9 +290,15 @@ impl Table {
         cell.has_value().then(|| cell.value())
     }
 
+    /// Returns how often `set` has been called. The first value of a local's cell is always set by it.
+    pub(crate) fn sets(&self) -> u32 {
+        self.sets.get()
+    }
+
     /// Sets the value for a local that has a cell. Returns the former value, to be destroyed. `None` if the local was
     /// freed.
     pub(crate) fn set(&self, key: usize, value: *mut c_void) -> Option<PendingDestroy> {
+        self.sets.set(self.sets.get().wrapping_add(1));
         let inner = self.lock_and_shrink();
         let cell = inner.cells.find(key)?;
         Some(inner.cells.set(cell, value, inner.round))

@@ -1,10 +1,11 @@
 //! Waits for a change of a thread's state and for its end, and the release of what an ended thread had.
 //! `thread::object` describes the states and the protocol of joiners.
 
-use crate::sys::atomic::Ordering;
+use crate::sys::atomic::{AtomicU64, Ordering};
 use core::ptr;
 
 use crate::error::{Error, Result};
+use crate::handle::Handle;
 use crate::handle::blocking_call::BlockingCall;
 use crate::sync::hang_watch::HangWatch;
 use crate::sync::wait_note::with_note;
@@ -13,17 +14,23 @@ use crate::sys::futex;
 use crate::sys::pthread;
 use crate::sys::pthread::JoinOutcome;
 use crate::thread::object::{
-    AWAITING_POLL, DONE, EXITING, HAS_JOINER, HAS_RESULT, HAS_STATE_WAITERS, NOT_STARTED, POLLING, RUNNING,
-    SEVERAL_JOINERS, STARTING, TERMINATED, TIMER, Thread, known_current,
+    AWAITING_POLL, DONE, EXITING, HAS_JOINER, HAS_RESULT, HAS_STATE_WAITERS, MAIN, NOT_STARTED, POLLING,
+    RUNNING, SEVERAL_JOINERS, STARTING, TERMINATED, TIMER, Thread, known_current,
 };
 use crate::thread::stack_cache::Stack;
-use crate::thread::{registry, stack_cache};
+use crate::thread::{ident, registry, stack_cache};
 use crate::time::Deadline;
+use crate::timer::object::Timer;
 use crate::timer::worker;
 
 /// The first and the longest interval, in nanoseconds, at which a joiner polls where no wake is certain.
 const MIN_POLL_INTERVAL_NS: u64 = 50_000;
 const MAX_POLL_INTERVAL_NS: u64 = 5_000_000;
+
+/// The identifier of the thread for which main waits without a timeout; 0 if there is none. In a child of fork, it may
+/// be that of a thread of the parent, until main joins a thread there.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static JOIN_TARGET_OF_MAIN: AtomicU64 = AtomicU64::new(0);
 
 impl Thread {
     /// Waits while the thread is in this state. Returns false if the timeout expires.
@@ -58,6 +65,11 @@ impl Thread {
         let call = BlockingCall::new(self.handle());
         call.begin()?;
         with_note(self.handle().bits(), deadline, || {
+            let _unbounded = if deadline == Deadline::NEVER {
+                UnboundedJoin::register(self)?
+            } else {
+                UnboundedJoin(None)
+            };
             if self.has_os_thread() {
                 self.join_os_thread(deadline)
             } else {
@@ -84,8 +96,6 @@ impl Thread {
     }
 
     fn join_os_thread(&'static self, deadline: Deadline) -> Result<bool> {
-        let _unbounded =
-            if deadline == Deadline::NEVER { UnboundedJoin::register(self)? } else { UnboundedJoin(None) };
         let mut backoff = PollBackoff(MIN_POLL_INTERVAL_NS);
         let mut watch = HangWatch::new(deadline);
         let (mut is_first_joiner, mut has_several_joiners, mut has_expired) = (false, false, false);
@@ -239,15 +249,27 @@ impl Thread {
         }
     }
 
-    /// Returns whether this thread waits without a timeout for the end of `other`.
-    fn is_joining(&self, other: &Thread) -> bool {
-        if self.state() != RUNNING {
-            return false;
+    /// Returns whether this thread waits without a timeout for the end of the thread with this identifier.
+    fn is_joining(&self, ident: u64) -> bool {
+        // The state is read again, because the word may serve another thread by now.
+        self.state() == RUNNING
+            && self.join_target().is_some_and(|target| target.load(Ordering::SeqCst) == ident)
+            && self.state() == RUNNING
+    }
+
+    /// Returns where this thread, which is running, stores the identifier of the thread for which it waits without a
+    /// timeout. A dummy has no such word, because no thread can join it.
+    fn join_target(&self) -> Option<&'static AtomicU64> {
+        if self.has_flag(MAIN) {
+            Some(&JOIN_TARGET_OF_MAIN)
+        } else if self.has_flag(TIMER) {
+            Handle::<Timer>::from_bits(self.timer_bits()).check().ok().map(|(timer, _)| &timer.join_target)
+        } else if self.has_os_thread() {
+            // SAFETY: a running thread with an OS thread has a stack; records of stacks are never unmapped.
+            Some(&unsafe { self.stack() }.join_target)
+        } else {
+            None
         }
-        // SAFETY: a running thread with an OS thread has a stack; records of stacks are never unmapped.
-        let joined = unsafe { self.stack() }.join_target.load(Ordering::SeqCst);
-        // Read again: the record may serve another thread by now.
-        ptr::eq(joined.cast(), other) && self.state() == RUNNING
     }
 }
 
@@ -263,36 +285,38 @@ impl PollBackoff {
     }
 }
 
-/// The record that the calling thread waits for another thread without a timeout. It serves to detect two threads that
-/// join each other.
-struct UnboundedJoin(Option<&'static Stack>);
+/// The word that says that the calling thread waits for another thread without a timeout. It serves to detect two
+/// threads that join each other.
+struct UnboundedJoin(Option<&'static AtomicU64>);
 
 impl UnboundedJoin {
     /// Fails if `joined` waits for the calling thread without a timeout.
     fn register(joined: &'static Thread) -> Result<Self> {
-        let Some(me) = known_current().filter(|me| me.has_os_thread()) else {
-            return Ok(UnboundedJoin(None));
-        };
+        let Some(target) = Self::own_target() else { return Ok(UnboundedJoin(None)) };
+        let unbounded = UnboundedJoin(Some(target));
+        // Dekker's pattern: of two threads that join each other, at least one sees the other's target.
+        target.store(joined.ident(), Ordering::SeqCst);
+        if joined.is_joining(ident::ident()) { Err(Error::JoinSelf) } else { Ok(unbounded) }
+    }
+
+    /// Returns the word of the calling thread. That of main exists even if main has no object yet.
+    fn own_target() -> Option<&'static AtomicU64> {
+        if registry::is_main(ident::ident()) {
+            return Some(&JOIN_TARGET_OF_MAIN);
+        }
+        let me = known_current()?;
         if me.state() == STARTING {
             // The caller that started this thread has not made this change yet, and `is_joining` needs it.
             me.transition(STARTING, RUNNING);
         }
-        // SAFETY: the calling thread is a started one, with an OS thread.
-        let unbounded = UnboundedJoin(Some(unsafe { me.stack() }));
-        unbounded.set_target(joined);
-        if joined.is_joining(me) { Err(Error::JoinSelf) } else { Ok(unbounded) }
-    }
-
-    fn set_target(&self, joined: *const Thread) {
-        if let Some(stack) = self.0 {
-            // Dekker's pattern: of two threads that join each other, at least one sees the other's target.
-            stack.join_target.store(joined.cast_mut().cast(), Ordering::SeqCst);
-        }
+        me.join_target()
     }
 }
 
 impl Drop for UnboundedJoin {
     fn drop(&mut self) {
-        self.set_target(ptr::null());
+        if let Some(target) = self.0 {
+            target.store(0, Ordering::SeqCst);
+        }
     }
 }

@@ -621,7 +621,7 @@ impl Thread {
     pub(crate) fn begin_exit(&'static self) {
         // SAFETY: as in `register_with_kernel`.
         let stack = unsafe { self.stack() };
-        stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
+        stack.join_target.store(0, Ordering::Relaxed);
         if stack.base().is_none() {
             stack.note_whether_detached();
         } else if !self.has_flag(HAS_RESULT) {

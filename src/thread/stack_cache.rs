@@ -48,7 +48,7 @@
 //! The file exceeds 400 lines because a fork may interrupt any change of the records, the cache and the mappings: each
 //! change keeps all three in a state that the child can use.
 
-use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
@@ -81,8 +81,8 @@ pub(crate) struct Stack {
     memory: AtomicUsize,
     /// Without the guard page.
     size: Cell<usize>,
-    /// The `Thread` for which the thread on this stack waits without a timeout: `thread::join`.
-    pub(crate) join_target: AtomicPtr<c_void>,
+    /// The identifier of the thread for which the thread on this stack waits without a timeout: `thread::join`.
+    pub(crate) join_target: AtomicU64,
     /// The links of the cache; `links.next` is also that of `free_records` and `chunks`.
     links: Links<Stack>,
     /// The size of the guard page.
@@ -235,7 +235,7 @@ impl Stack {
     /// Allocates the stack, or a record without one, to a new thread. The caller holds the mutex of the cache.
     fn mark_in_use(&self) {
         self.in_use.set(true);
-        self.join_target.store(ptr::null_mut(), Ordering::Relaxed);
+        self.join_target.store(0, Ordering::Relaxed);
         self.epoch.set(fork_epoch());
         self.trimmed.store(false, Ordering::Relaxed);
     }

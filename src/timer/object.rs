@@ -15,7 +15,7 @@
 //!
 //! `thread` and `interval` do not change while the timer lives. They are read with acquire, because a stale handle
 //! may lead to a slot that is being reused (`Handle::read`). `heap_index` belongs to the heap, under the registry
-//! mutex.
+//! mutex, and `join_target` to `thread::join`.
 //!
 //! # References
 //!
@@ -71,7 +71,11 @@ pub struct Timer {
     /// Where the heap finds the timer's entry (`timer::heap`), or `NOT_IN_HEAP`.
     pub(crate) heap_index: AtomicU32,
     state: AtomicU32,
+    /// The identifier of the thread for which the timer's function waits without a timeout: `thread::join`.
+    pub(crate) join_target: AtomicU64,
 }
+
+const _: () = assert!(size_of::<Timer>() == 64);
 
 offsets!(TimerOffsets of Timer: thread, heap_index, state);
 
@@ -128,6 +132,7 @@ impl Timer {
             timer.interval.store(interval.to_bits(), Ordering::Release);
             timer.state.store(NOT_STARTED, Ordering::Release);
             timer.heap_index.store(NOT_IN_HEAP, Ordering::Relaxed);
+            timer.join_target.store(0, Ordering::Relaxed);
         })?;
         object.set_timer_bits(timer.bits());
         Ok(timer)

@@ -969,6 +969,7 @@ static void former_flags(void)
     skip_under_tools();
     struct sigaction unblocked = {.sa_handler = leave_handler, .sa_flags = SA_NODEFER};
     struct sigaction interrupts = {.sa_handler = count_former};
+    struct sigaction once = {.sa_handler = count_former, .sa_flags = SA_RESETHAND}, found;
     /* A signal that arrives before the read is followed by another. */
     const struct itimerval repeated = {{0, 200000}, {0, 200000}}, none = {{0, 0}, {0, 0}};
     int fd = text_file(), ends[2];
@@ -988,6 +989,17 @@ static void former_flags(void)
     CHECK_INT(errno, EINTR);
     CHECK_INT(setitimer(ITIMER_REAL, &none, NULL), 0);
     CHECK_AT_LEAST(atomic_load(&former_calls), 3);
+    /* With SA_RESETHAND, the first signal restores the default action. A handler of a fault relies on it to end. */
+    CHECK_INT(sigaction(SIGUSR2, &once, NULL), 0);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR2, fd), THREADING_OK);
+    int before = atomic_load(&former_calls);
+    CHECK_INT(raise(SIGUSR2), 0);
+    CHECK_INT(atomic_load(&former_calls), before + 1);
+    CHECK_INT(sigaction(SIGUSR2, NULL, &found), 0);
+    CHECK(found.sa_handler == SIG_DFL);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR2, fd), THREADING_OK);
+    CHECK_INT(raise(SIGUSR2), 0);
+    CHECK_INT(atomic_load(&former_calls), before + 1);
 }
 
 static struct sigaction replaced_action;
@@ -1326,15 +1338,18 @@ static void hook_may_nest_rlocks(void)
     CHECK(report_calls() <= 1);
 }
 
-/* Main has no OS thread of the library, and waits for the other's end on another futex than other joiners. */
+/* Main has no OS thread of the library, and waits for the other's end on another futex than other joiners. There are
+ * three threads, since two that join each other get an error. */
 static void *observe_deadlock_with_main(void *unused)
 {
     (void)unused;
-    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n"
+    check_dump("threading: process #, 4 threads, 3 of them deadlocked:\n"
                "  \"MainThread\" joins \"worker\", for # s\n"
-               "  \"worker\" joins \"MainThread\", for # s\n"
+               "  \"worker\" joins \"joiner\", for # s\n"
+               "  \"joiner\" joins \"MainThread\", for # s\n"
                "\"MainThread\" #  joins \"worker\", for # s\n"
-               "\"worker\" #  joins \"MainThread\", for # s\n"
+               "\"joiner\" #  joins \"MainThread\", for # s\n"
+               "\"worker\" #  joins \"joiner\", for # s\n"
                "\"observer\" #  makes this dump\n");
     CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
     wait_until(is_reported, NULL);
@@ -1346,7 +1361,8 @@ static void *observe_deadlock_with_main(void *unused)
 
 static void deadlock_with_main_is_reported(void)
 {
-    threading_thread *worker = start_named("worker", join_thread, threading_main_thread());
+    threading_thread *joiner = start_named("joiner", join_thread, threading_main_thread());
+    threading_thread *worker = start_named("worker", join_thread, joiner);
     start_observer(observe_deadlock_with_main);
     CHECK_STATUS(threading_thread_join(worker), THREADING_OK);
     CHECK(false);

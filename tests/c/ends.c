@@ -1,6 +1,6 @@
 /* Thread exit: threads that are never joined, joiners that do not get to run, and threads that the program detaches or
  * joins through pthread. */
-#include "test.h"
+#include "child.h"
 
 #include <errno.h>
 
@@ -363,6 +363,8 @@ static struct {
     atomic_int deadlocks;
 } pair;
 
+static int numbers[] = {0, 1};
+
 static void *join_the_other(void *arg)
 {
     int me = *(int *)arg;
@@ -376,20 +378,79 @@ static void *join_the_other(void *arg)
     return arg;
 }
 
+static void *join_main(void *arg)
+{
+    threading_status status = threading_thread_join(threading_main_thread());
+    CHECK(status == THREADING_OK || status == THREADING_ERR_DEADLOCK);
+    atomic_fetch_add(&pair.deadlocks, status == THREADING_ERR_DEADLOCK);
+    return arg;
+}
+
+static void pair_reset(void)
+{
+    atomic_store(&pair.deadlocks, 0);
+    for (int j = 0; j < 2; j++)
+        atomic_store(&pair.threads[j], NULL);
+}
+
 static void join_each_other(void)
 {
-    static int numbers[] = {0, 1};
     for (int i = 0; i < test_many(200); i++) {
         threading_thread *threads[2];
-        atomic_store(&pair.deadlocks, 0);
-        for (int j = 0; j < 2; j++)
-            atomic_store(&pair.threads[j], NULL);
+        pair_reset();
         for (int j = 0; j < 2; j++)
             threads[j] = spawn(join_the_other, &numbers[j]);
         for (int j = 0; j < 2; j++)
             atomic_store(&pair.threads[j], threads[j]);
         for (int j = 0; j < 2; j++)
             CHECK_PTR(join(threads[j]), &numbers[j]);
+        CHECK_AT_LEAST(atomic_load(&pair.deadlocks), 1);
+    }
+}
+
+/* The same for main, which joins a thread or that of a timer. A thread that joins main longer is left to _exit(). */
+static void join_and_be_joined(void *is_timer)
+{
+    threading_timer *timer = threading_timer_new(0, join_main, NULL);
+    threading_thread *thread = threading_thread_new(join_main, NULL);
+    threading_thread *joined = is_timer != NULL ? threading_timer_thread(timer) : thread;
+    CHECK(timer != NULL && thread != NULL);
+    CHECK_STATUS(threading_thread_start(joined), THREADING_OK);
+    threading_status status = threading_thread_join(joined);
+    CHECK(status == THREADING_ERR_DEADLOCK || (status == THREADING_OK && atomic_load(&pair.deadlocks) == 1));
+}
+
+static void join_main_and_each_other(void)
+{
+    SKIP_THREADS_IN_CHILD_IF_EMULATED();
+    pair_reset();
+    for (int i = 0; i < test_many(20); i++) {
+        run_in_child_with(join_and_be_joined, NULL);
+        run_in_child_with(join_and_be_joined, &numbers[0]);
+    }
+}
+
+/* The same for the threads of timers, and a thread and that of a timer. */
+static void join_each_other_in_timers(void)
+{
+    for (int i = 0; i < test_many(200); i++) {
+        threading_timer *timer = threading_timer_new(0, join_the_other, &numbers[0]), *other = NULL;
+        threading_thread *thread;
+        CHECK(timer != NULL);
+        pair_reset();
+        if (i % 2 == 0) {
+            other = threading_timer_new(0, join_the_other, &numbers[1]);
+            CHECK_STATUS(threading_timer_start(other), THREADING_OK);
+            thread = threading_thread_ref(threading_timer_thread(other));
+            CHECK_STATUS(threading_timer_free(other), THREADING_OK);
+        } else {
+            thread = spawn(join_the_other, &numbers[1]);
+        }
+        CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+        atomic_store(&pair.threads[0], threading_timer_thread(timer));
+        atomic_store(&pair.threads[1], thread);
+        CHECK_PTR(join_timer_and_free(timer), &numbers[0]);
+        CHECK_PTR(join(thread), &numbers[1]);
         CHECK_AT_LEAST(atomic_load(&pair.deadlocks), 1);
     }
 }
@@ -527,6 +588,9 @@ static const struct test_case cases[] = {
     {"is_alive becomes false without a join", is_alive_without_a_join},
     {"concurrent joins with and without timeout all return OK", concurrent_joiners},
     {"of two threads that join each other at least one gets ERR_DEADLOCK", join_each_other},
+    {"of main and a thread or a timer that join each other at least one gets ERR_DEADLOCK", join_main_and_each_other},
+    {"of two timers, or a timer and a thread, that join each other at least one gets ERR_DEADLOCK",
+     join_each_other_in_timers},
     {"a thread that detaches itself through pthread is joined as usual", threads_that_detach_themselves},
     {"pthread_join and pthread_detach of a thread of the library fail and change nothing", pthread_join_and_detach},
 };

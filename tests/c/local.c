@@ -609,6 +609,67 @@ static void init_uses_locals(void)
     local_free(other_local);
 }
 
+static void *free_in_init(void *arg)
+{
+    local_free(own_local);
+    return initialize(arg);
+}
+
+static void *free_own_local(void *arg)
+{
+    local_free(own_local);
+    return arg;
+}
+
+static void *free_by_another_thread_in_init(void *arg)
+{
+    join(spawn(free_own_local, NULL));
+    return initialize(arg);
+}
+
+static void *first_get_of_freed(void *local)
+{
+    CHECK_FAILS(threading_local_get(local), THREADING_ERR_HANDLE);
+    return NULL;
+}
+
+static void *first_set_of_freed(void *local)
+{
+    CHECK_STATUS(threading_local_set(local, &two), THREADING_ERR_HANDLE);
+    return NULL;
+}
+
+static void *set_then_free_in_init(void *arg)
+{
+    CHECK_STATUS(threading_local_set(own_local, &one), THREADING_OK);
+    return free_in_init(arg);
+}
+
+/* No call returns the value that init returns for a local that has been freed. */
+static void init_frees_its_local(void)
+{
+    static const threading_local_init frees[] = {free_in_init, free_by_another_thread_in_init};
+    static const threading_target first_calls[] = {first_get_of_freed, first_set_of_freed};
+    for (size_t i = 0; i < TEST_COUNT(frees); i++) {
+        for (size_t k = 0; k < TEST_COUNT(first_calls); k++) {
+            initial_value = &one;
+            own_local = local_with_init(frees[i]);
+            first_calls[k](own_local);
+            CHECK_INT(atomic_load(&initialized), 1);
+            check_destroyed(1, &one);
+            initial_value = NULL;
+            own_local = local_with_init(frees[i]);
+            first_calls[k](own_local);
+            check_destroyed(0, NULL);
+        }
+    }
+    /* A value that init sets and returns is destroyed once. */
+    initial_value = &one;
+    own_local = local_with_init(set_then_free_in_init);
+    first_get_of_freed(own_local);
+    check_destroyed(1, &one);
+}
+
 /* --------------------------------------------------------------------------------------- many locals and attributes */
 
 enum { MANY = 5000 };
@@ -1016,6 +1077,7 @@ static const struct test_case cases[] = {
     {"a destructor that the last free calls may create, use and free locals", locals_used_in_last_free},
     {"init runs once in each thread, in the thread's first call on the local", init_once_per_thread},
     {"init may use locals, and its result replaces a value that it set itself", init_uses_locals},
+    {"the result of an init during which the local is freed is destroyed", init_frees_its_local},
     {"thousands of locals each keep their own value", many_locals},
     {"a get of NULL or of an invalid handle is ERR_HANDLE in a thread that has or had values",
      invalid_handles_match_no_cell},

@@ -530,6 +530,23 @@ def other_version(programs):
             check(f"(layout 77; this threading-dump knows layout {version})" in found, found)
 
 
+def damaged_memory(programs):
+    """a process with damaged memory is an error"""
+    module = load_tool()
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "missing_party", directory) as process:
+        wait_until(lambda: mask(tool(process.pid, status=None)) == EXPECTED["missing_party"], "hang")
+        process.stop()
+        layout = module.find_layouts(module.Process(process.pid))[0]
+        table = layout.arenas + layout.thread_kind * layout.arena_size + layout.arena_table
+        # The table of blocks gets a length of 2 to the power of this, and an address at which nothing is mapped.
+        for length in range(layout.table_alignment):
+            with open(f"/proc/{process.pid}/mem", "r+b", buffering=0) as memory:
+                memory.seek(table)
+                memory.write(length.to_bytes(layout.word, sys.byteorder))
+            found = tool(process.pid, status=1)
+            check(found.startswith("threading-dump: ") and "its memory cannot be read at 0x0" in found, found)
+
+
 def truncated_core(programs):
     """a core file that was cut, or whose library is gone, is an error"""
     if GDB is None:
@@ -576,7 +593,8 @@ def printers(programs):
 
 
 CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, namespaces,
-         unused_copy, errors, other_version, truncated_core, printers]
+         unused_copy, errors, other_version, damaged_memory, truncated_core,
+         printers]
 
 
 def main():
