@@ -78,7 +78,7 @@ use crate::time::{Deadline, Timeout};
 const HAS_WAITERS: u64 = 1 << 7;
 
 /// After this number of broadcasts in a row, the waiters park together. If the next notify is for one of them only, all
-/// others are woken in vain, once, which costs less than these broadcasts did.
+/// others see a spurious wakeup, once, which costs less than these broadcasts did.
 const BROADCASTS_BEFORE: u8 = 3;
 
 /// A condition variable together with its lock. Python: `threading.Condition`.
@@ -456,7 +456,7 @@ impl Condition {
         let mut state =
             waiter.wait_with_planned_spin(planned_spin, &mut place, &mut note, &raw.adaptive_spin, deadline);
         if parks_together && !place.is_shared() {
-            // Woken in vain: further waiters park alone, until there are broadcasts again.
+            // A spurious wakeup: further waiters park alone, until there are broadcasts again.
             let _ = handle.pin().inspect(|condition| condition.broadcasts.store(0, Ordering::Relaxed));
         }
         let (mut timed_out, mut was_aborted) = (false, false);

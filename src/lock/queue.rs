@@ -162,7 +162,7 @@ impl LockQueue {
     pub(super) fn fair_turn(&mut self, now: u32) -> FairTurn {
         let turn = self.fair_deadline.turn(&self.waiters, now);
         if let FairTurn::HandOff(first) | FairTurn::Wake(first) = turn {
-            // The release is about to wake it, with others: a hand-off would wake them in vain.
+            // The release is about to wake it, with others: after a hand-off, they would find the lock taken.
             if first.is_parked_together() {
                 return FairTurn::None;
             }

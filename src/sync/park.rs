@@ -54,7 +54,7 @@ impl Waiter {
     }
 
     /// As `wait`, after `plan_spin`, for an object whose waiters wake each other. If the thread has parked together
-    /// with others, and was woken in vain, it parks on its own record, and `place` becomes that.
+    /// with others, and has seen a spurious wakeup, it parks on its own record, and `place` becomes that.
     pub(crate) fn wait_with_planned_spin(
         &self,
         planned_spin: Option<PlannedSpin>,

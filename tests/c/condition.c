@@ -406,7 +406,7 @@ static void conditions_share_a_lock(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-/* Of waiters that park together, one is notified, and the others are woken in vain. */
+/* Of waiters that park together, one is notified; the others wake up, too, and wait on. */
 static void one_of_many(void)
 {
     threading_condition *c = new_condition();
