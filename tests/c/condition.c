@@ -1,9 +1,10 @@
 /* Condition: a thread that holds the lock releases it, waits until another thread notifies it, and reacquires it. */
-#include "broadcasts.h"
 #include "stepwise.h"
 #include "test.h"
 
 #include <sched.h>
+
+#include "../broadcasts.h"
 
 static bool parks_together; /* whether the waiters of new conditions park together, as after several broadcasts */
 

@@ -1,6 +1,5 @@
 /* Dumps: what each thread waits for and what it owns, deadlocks, hooks and signals. Whole texts are compared, with
  * numbers masked. Each case runs in a child process, which ends with its threads still waiting. */
-#include "broadcasts.h"
 #include "child.h"
 
 #include <ctype.h>
@@ -11,6 +10,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+
+#include "../broadcasts.h"
 
 /* ------------------------------------------------------------------------------------------------ the text */
 

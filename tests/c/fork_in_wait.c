@@ -1,12 +1,12 @@
 /* A fork during a wait, in a signal handler or in a hang hook: the wait goes on in the child. fork_at_instruction.c has
  * forks of threads that are not parked. */
-#include "broadcasts.h"
 #include "child.h"
 
 #include <setjmp.h>
 #include <sys/mman.h>
 
 #define WAIT_LIMIT TEST_LIMIT
+#include "../broadcasts.h"
 #include "../objects.h"
 
 static pid_t forked = -1;

@@ -14,6 +14,8 @@
 
 #include "../parked.h"
 
+#include "../broadcasts.h"
+
 static threading_event *event;
 static threading_lock *accounts, *journal, *unnamed;
 static threading_rlock *rlock;
@@ -178,6 +180,12 @@ static void notified(void)
 {
     start("producer", produce, NULL);
     start("consumer", consume, NULL);
+}
+
+static void notified_together(void)
+{
+    expect_broadcasts(condition);
+    notified();
 }
 
 static void missing_party(void)
@@ -402,7 +410,7 @@ int main(int argc, char **argv)
         void (*hang)(void);
     } hangs[] = {
         {"two_locks", two_locks}, {"process_exit", process_exit},   {"no_notify", no_notify},
-        {"notified", notified},   {"missing_party", missing_party}, {"no_permit", no_permit},
+        {"notified", notified},   {"notified_together", notified_together}, {"missing_party", missing_party}, {"no_permit", no_permit},
         {"forked", forked},       {"others", others},               {"busy", busy},
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
         {"forming", forming},     {"exit_chain", exit_chain},
