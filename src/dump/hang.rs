@@ -19,7 +19,7 @@ use crate::sync::fork_lock::ForkLock;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
-use crate::sync::{hang_watch, waiter};
+use crate::sync::{broadcast_word, hang_watch, waiter};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{calling_thread, memory, pthread, tls};
@@ -106,9 +106,10 @@ fn hook() -> Option<(*mut c_void, *mut c_void)> {
 /// Wakes the threads whose waits are watched, so that they park again with the period. A thread that has read the
 /// former period and is about to park misses the first wake-up. So this is repeated until all of them were parked, but
 /// not indefinitely, since a thread may be in a signal handler. It is always done twice, because the first time the
-/// caller may not see that such a thread waits.
+/// caller may not see that such a thread waits. Waiters that park together miss no wake-up, and need only one.
 fn wake_until_all_are_parked() {
     const MAX_PAUSES: u32 = 100;
+    broadcast_word::wake_spuriously();
     wake_waiters();
     for _ in 0..MAX_PAUSES {
         calling_thread::pause_for_a_millisecond();
@@ -134,7 +135,7 @@ fn wake_waiters() -> bool {
         } else {
             // The waiters of a barrier share a word of it.
             waiter.wake_spuriously()
-                || !wait.is_parked()
+                || !wait.is_parked_on_record()
                 || Handle::<Barrier>::from_bits(wait.object).check().is_ok()
         };
         were_parked &= was_parked;

@@ -1270,6 +1270,26 @@ static void signals_do_not_change_reports(void)
     CHECK_INT(pthread_join(sender, NULL), 0);
 }
 
+/* The hook is set while threads wait, of which each has to begin to watch for a hang. Some may be about to park, so that
+ * it may be slow once. */
+static void hook_is_set_soon_beside_waiters_that_park_together(void)
+{
+    bool is_soon = false;
+    parks_together = true;
+    notify_while_waits(wait_condition);
+    threading_condition *other = threading_condition_new();
+    expect_broadcasts(other);
+    start_named("waiter", wait_condition, other);
+    while (strstr(masked_dump(), "\"waiter\" #  waits for a notify") == NULL)
+        sleep_for(0.001);
+    for (int i = 0; i < 5; i++) {
+        double start = now();
+        CHECK_STATUS(threading_set_hang_hook(1000, record_report, &reported), THREADING_OK);
+        is_soon |= now() - start < 0.05;
+    }
+    CHECK(is_soon);
+}
+
 static struct nesting {
     threading_lock *lock;
     threading_rlock *rlock, *other;
@@ -1615,6 +1635,7 @@ IN_CHILD(deadlock_is_reported_without_memory)
 IN_CHILD(hook_may_wait)
 IN_CHILD(hook_may_nest_rlocks)
 IN_CHILD(signals_do_not_change_reports)
+IN_CHILD(hook_is_set_soon_beside_waiters_that_park_together)
 IN_CHILD(deadlock_with_main_is_reported)
 IN_CHILD(deadlock_with_timed_waiter_is_reported)
 IN_CHILD(earlier_deadlock_with_timed_waiter_is_reported)
@@ -1662,6 +1683,8 @@ static const struct test_case cases[] = {
     {"the hang hook may acquire RLocks several times in a wait that restores a recursion count",
      hook_may_nest_rlocks_case},
     {"signals neither defer nor repeat the call of the hang hook", signals_do_not_change_reports_case},
+    {"the hang hook is set soon beside waiters that park together",
+     hook_is_set_soon_beside_waiters_that_park_together_case},
     {"the hang hook is called once for a deadlock with the main thread", deadlock_with_main_is_reported_case},
     {"the hang hook is called once for a deadlock with a notified waiter that had a timeout",
      deadlock_with_timed_waiter_is_reported_case},
