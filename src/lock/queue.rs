@@ -162,8 +162,9 @@ impl LockQueue {
     pub(super) fn fair_turn(&mut self, now: u32) -> FairTurn {
         let turn = self.fair_deadline.turn(&self.waiters, now);
         if let FairTurn::HandOff(first) | FairTurn::Wake(first) = turn {
-            // The release is about to wake it, with others: a hand-off would wake them in vain.
-            if first.is_parked_together() {
+            // The release is about to wake it, with others: a hand-off would wake them in vain. Without `HAS_BROADCAST`,
+            // the waiter has parked after it entered the queue, and is woken like others.
+            if self.has_broadcast() && first.is_parked_together() {
                 return FairTurn::None;
             }
         }
@@ -243,6 +244,7 @@ impl LockQueue {
 #[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
+    use crate::sync::waiter::{PARKED_TOGETHER, QUEUED};
 
     #[test]
     fn an_offer_to_the_only_waiter_leaves_the_watch_to_the_next_thread_that_waits() {
@@ -256,6 +258,24 @@ mod tests {
         assert!(queue.last_watch.try_start(NOW));
         queue.push(&waiters[1]);
         assert!(queue.try_start_watch(2 * NOW));
+    }
+
+    #[test]
+    fn a_waiter_that_parks_together_with_others_after_it_has_entered_the_queue_has_its_turn() {
+        // SAFETY: as above.
+        let (mut queue, waiters): (LockQueue, &'static [Waiter; 2]) =
+            unsafe { (core::mem::zeroed(), Box::leak(Box::new(core::mem::zeroed()))) };
+        let long_ago = ticks_now().wrapping_sub(1 << 16);
+        for (waiter, enters_parked) in waiters.iter().zip([false, true]) {
+            waiter.prepare_to_wait(0);
+            waiter.set_state(if enters_parked { PARKED_TOGETHER } else { QUEUED });
+            queue.push_notified(waiter);
+            waiter.set_state(PARKED_TOGETHER);
+            queue.fair_deadline.start(long_ago, &queue.waiters);
+            let is_served = !matches!(queue.fair_turn(ticks_now()), FairTurn::None);
+            assert_eq!(is_served, !enters_parked);
+            queue.remove(waiter);
+        }
     }
 
     #[test]
