@@ -24,7 +24,8 @@
 //! Waiters of a condition that was notified of many waiters before are parked together, on a `BroadcastWord`. After the
 //! next notify, they are in this queue until the lock is released. The release, as soon as it has unlocked the lock,
 //! removes all of them from the queue and wakes them by one system call, so that they compete for the lock. Those that
-//! find it taken enter the queue again and park alone.
+//! find it taken enter the queue again and park alone. A waiter that was about to park when the notify moved it here is
+//! not counted in `HAS_BROADCAST`: it keeps its position, and is woken to acquire the lock like one that parks alone.
 //!
 //! `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
 
