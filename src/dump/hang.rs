@@ -19,7 +19,7 @@ use crate::sync::fork_lock::ForkLock;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
-use crate::sync::{hang_watch, waiter};
+use crate::sync::{broadcast_word, hang_watch, waiter};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{calling_thread, memory, pthread, tls};
@@ -106,9 +106,10 @@ fn hook() -> Option<(*mut c_void, *mut c_void)> {
 /// Wakes the threads whose waits are watched, so that they park again with the period. A thread that has read the
 /// former period and is about to park misses the first wake-up. So this is repeated until all of them were parked, but
 /// not indefinitely, since a thread may be in a signal handler. It is always done twice, because the first time the
-/// caller may not see that such a thread waits.
+/// caller may not see that such a thread waits. Waiters that park together miss no wake-up, and need only one.
 fn wake_until_all_are_parked() {
     const MAX_PAUSES: u32 = 100;
+    broadcast_word::wake_spuriously();
     wake_waiters();
     for _ in 0..MAX_PAUSES {
         calling_thread::pause_for_a_millisecond();
@@ -134,7 +135,7 @@ fn wake_waiters() -> bool {
         } else {
             // The waiters of a barrier share a word of it.
             waiter.wake_spuriously()
-                || !wait.is_parked()
+                || !wait.is_parked_on_record()
                 || Handle::<Barrier>::from_bits(wait.object).check().is_ok()
         };
         were_parked &= was_parked;
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
     use crate::sync::hang_watch::HangWatch;
     use crate::sync::wait_note::with_note;
-    use crate::sync::waiter::{PARKED, QUEUED};
+    use crate::sync::waiter::{PARKED, PARKED_TOGETHER, QUEUED};
     use core::cell::Cell;
     use std::sync::mpsc::channel;
     use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -318,6 +319,34 @@ mod tests {
         let _hook_in_use = use_hook();
         // A busy machine may interrupt the thread for longer than it is woken, but hardly in each of eight attempts.
         assert!((0..8).any(|_| set_hook_before_a_thread_parks()));
+    }
+
+    /// Such a thread is woken by its word, and not by its record.
+    #[test]
+    fn a_thread_that_parks_together_with_others_does_not_defer_the_hook() {
+        const UNKNOWN_OBJECT: usize = 8;
+        const ATTEMPTS: usize = 5000;
+        let _hook_in_use = use_hook();
+        let (parks, is_parked) = channel();
+        let (ends, is_over) = channel();
+        let thread = std::thread::spawn(move || {
+            let waiter = waiter::current().unwrap();
+            waiter.set_state(PARKED_TOGETHER);
+            with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
+                parks.send(()).unwrap();
+                is_over.recv().unwrap();
+            });
+            waiter.set_state(QUEUED);
+        });
+        is_parked.recv().unwrap();
+        // Other tests have threads that are about to park.
+        let were_parked = (0..ATTEMPTS).any(|_| {
+            calling_thread::pause_for_a_millisecond();
+            wake_waiters()
+        });
+        ends.send(()).unwrap();
+        thread.join().unwrap();
+        assert!(were_parked);
     }
 
     #[cfg(target_os = "linux")]

@@ -121,7 +121,7 @@ pub struct Condition {
     /// Whether a notify has found a waiter; for reports.
     has_notified: AtomicBool,
     /// The number of broadcasts in a row, up to `BROADCASTS_BEFORE`: of notifies of several waiters that leave none. A
-    /// hint.
+    /// notify of the only waiter subtracts one. A hint.
     broadcasts: AtomicU8,
 }
 
@@ -546,11 +546,13 @@ impl Condition {
     /// mutex.
     fn record_notify(&self, notified: usize, has_left_others: bool) {
         let broadcasts = self.broadcasts.load(Ordering::Relaxed);
-        if has_left_others {
-            self.broadcasts.store(0, Ordering::Relaxed);
-        } else if notified > 1 && broadcasts < BROADCASTS_BEFORE {
-            self.broadcasts.store(broadcasts + 1, Ordering::Relaxed);
-        }
+        let broadcasts = match notified {
+            _ if has_left_others => 0,
+            // One that parks alone may spin before.
+            1 => broadcasts.saturating_sub(1),
+            _ => (broadcasts + 1).min(BROADCASTS_BEFORE),
+        };
+        self.broadcasts.store(broadcasts, Ordering::Relaxed);
     }
 
     /// Removes the waiter from the queue and returns true, unless a notify has done so.
@@ -658,6 +660,7 @@ mod tests {
         const WAITERS: usize = 3;
         let condition = Handle::<Condition>::new().unwrap();
         let (object, _) = condition.check().unwrap();
+        let is_shared = || object.park_place(object.lock_slot().0.raw()).is_shared();
         let is_shared_after_notify_of = |count| {
             let waiters: Vec<_> = (0..WAITERS)
                 .map(|_| {
@@ -679,11 +682,15 @@ mod tests {
                 thread::yield_now();
             }
             waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-            object.park_place(object.lock_slot().0.raw()).is_shared()
+            is_shared()
         };
         for broadcasts in 1..=BROADCASTS_BEFORE + 1 {
             assert_eq!(is_shared_after_notify_of(usize::MAX), broadcasts >= BROADCASTS_BEFORE);
         }
+        // The only waiter, which would spin if it parked alone.
+        object.record_notify(1, false);
+        assert!(!is_shared());
+        assert!(is_shared_after_notify_of(usize::MAX));
         assert!(!is_shared_after_notify_of(1));
         condition.free().unwrap();
     }

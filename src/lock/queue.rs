@@ -24,7 +24,8 @@
 //! Waiters of a condition that was notified of many waiters before are parked together, on a `BroadcastWord`. After the
 //! next notify, they are in this queue until the lock is released. The release, as soon as it has unlocked the lock,
 //! removes all of them from the queue and wakes them by one system call, so that they compete for the lock. Those that
-//! find it taken enter the queue again and park alone.
+//! find it taken enter the queue again and park alone. A waiter that was about to park when the notify moved it here is
+//! not counted in `HAS_BROADCAST`: it keeps its position, and is woken to acquire the lock like one that parks alone.
 //!
 //! `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
 
@@ -162,8 +163,9 @@ impl LockQueue {
     pub(super) fn fair_turn(&mut self, now: u32) -> FairTurn {
         let turn = self.fair_deadline.turn(&self.waiters, now);
         if let FairTurn::HandOff(first) | FairTurn::Wake(first) = turn {
-            // The release is about to wake it, with others: after a hand-off, they would find the lock taken.
-            if first.is_parked_together() {
+            // The release is about to wake it, with others: after a hand-off, they would find the lock taken. Without
+            // `HAS_BROADCAST`, the waiter has parked after it entered the queue, and is woken like others.
+            if self.has_broadcast() && first.is_parked_together() {
                 return FairTurn::None;
             }
         }
@@ -243,6 +245,7 @@ impl LockQueue {
 #[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
+    use crate::sync::waiter::{PARKED_TOGETHER, QUEUED};
 
     #[test]
     fn an_offer_to_the_only_waiter_leaves_the_watch_to_the_next_thread_that_waits() {
@@ -256,6 +259,24 @@ mod tests {
         assert!(queue.last_watch.try_start(NOW));
         queue.push(&waiters[1]);
         assert!(queue.try_start_watch(2 * NOW));
+    }
+
+    #[test]
+    fn a_waiter_that_parks_together_with_others_after_it_has_entered_the_queue_has_its_turn() {
+        // SAFETY: as above.
+        let (mut queue, waiters): (LockQueue, &'static [Waiter; 2]) =
+            unsafe { (core::mem::zeroed(), Box::leak(Box::new(core::mem::zeroed()))) };
+        let long_ago = ticks_now().wrapping_sub(1 << 16);
+        for (waiter, enters_parked) in waiters.iter().zip([false, true]) {
+            waiter.prepare_to_wait(0);
+            waiter.set_state(if enters_parked { PARKED_TOGETHER } else { QUEUED });
+            queue.push_notified(waiter);
+            waiter.set_state(PARKED_TOGETHER);
+            queue.fair_deadline.start(long_ago, &queue.waiters);
+            let is_served = !matches!(queue.fair_turn(ticks_now()), FairTurn::None);
+            assert_eq!(is_served, !enters_parked);
+            queue.remove(waiter);
+        }
     }
 
     #[test]

@@ -61,7 +61,9 @@ impl RawLock {
     }
 
     /// Reacquires the lock for a condition's waiter that was notified before it parked, or has parked together with
-    /// others, and is in no queue. `note` is that of a wait for the condition, which has not begun. The slot is pinned.
+    /// others, and is in no queue. If it `was_parked`, it does not expect that another thread is about to release the
+    /// lock, and looks for it immediately. `note` is that of a wait for the condition, which has not begun. The slot is
+    /// pinned.
     pub(crate) fn reacquire_notified(
         &self,
         owner_tag: u64,

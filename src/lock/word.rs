@@ -25,7 +25,7 @@
 //! | locked, `STORE_STOPPED` | unlocked, same flag | the owner of an RLock. Every `STORE_AGAIN_PERIOD`th of a thread's releases like this clears the flag | release |
 //! | locked, but flags have just been set or `LIVE` cleared | `LIVE`, unlocked, no flags | the owner of an RLock, whose store overwrites the change. The thread that has made it repeats it | release |
 //! | locked, both flags | unlocked, both flags | the releasing thread. One in a *fairness check period* (`lock::contention`) of a thread's releases like this is one of the next two instead | release |
-//! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE` (`lock::raw`), and updates the flags. If the fairness deadline has passed, it may instead wake the longest waiter beyond that number | release |
+//! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then removes the waiters that are parked together from the queue and wakes them, wakes others as long as more are allowed, up to `MAX_WAKES_PER_RELEASE` (`lock::raw`), and updates the flags. If the fairness deadline has passed, it may instead wake the longest waiter beyond that number | release |
 //! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, under the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
 //! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire and release |
 //! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire and release |

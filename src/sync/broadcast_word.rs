@@ -8,7 +8,8 @@
 //!
 //! | change | who | ordering |
 //! |---|---|---|
-//! | + 1 | a thread that has changed the state of waiters, before it wakes all threads that park on the word | release |
+//! | + 1 | a thread that has changed the state of waiters, or how they are to park, before it wakes all threads that park on the word | release |
+//! | + 1 | a child of fork, whose thread has forked in a signal handler during its wait: it would park again, since no other word shows it that its state is `FORKED` | relaxed |
 //!
 //! A thread reads the word with acquire before it reads its state, and parks only while the word has not changed since.
 //! It misses a wake-up only if 2^32 increments happen in between.
@@ -51,6 +52,20 @@ impl BroadcastWord {
         self.0.fetch_add(1, Ordering::Release);
         futex::wake_all(self.0);
     }
+}
+
+/// Wakes all threads that are parked on any of the words, and those that are about to park, although their waits have
+/// not ended: each then parks on its own record.
+pub(crate) fn wake_spuriously() {
+    WORDS.iter().for_each(|word| BroadcastWord(word).wake_all());
+}
+
+/// In a child of fork: the calling thread, which may have forked while it was parked on one of the words, or about to
+/// park, parks there no more.
+pub(super) fn end_waits_in_child() {
+    WORDS.iter().for_each(|word| {
+        word.fetch_add(1, Ordering::Relaxed);
+    });
 }
 
 /// Resets the words before each run of a model.

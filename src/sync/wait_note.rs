@@ -110,6 +110,11 @@ impl Wait {
         waiter::is_parked(self.state)
     }
 
+    /// If the thread waits in a queue: returns whether it is parked, but not together with others.
+    pub(crate) fn is_parked_on_record(&self) -> bool {
+        self.state == waiter::PARKED
+    }
+
     /// If the object is a condition, and the wait has no deadline: returns two integers, of which one is the handle of
     /// the condition's lock.
     pub(crate) fn condition_locks(&self) -> Option<[usize; 2]> {

@@ -50,6 +50,7 @@ use core::{mem, ptr};
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
+use crate::sync::broadcast_word;
 use crate::sync::broadcast_word::BroadcastWord;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::fork_list::ForkEntry;
@@ -397,6 +398,9 @@ impl Waiter {
         let state = record.state.load(Ordering::Relaxed);
         if is_queued(state) || matches!(state, RETRY | OFFERED) {
             record.state.store(FORKED, Ordering::Relaxed);
+        }
+        if state == PARKED_TOGETHER {
+            broadcast_word::end_waits_in_child();
         }
         INHERITED.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
     }

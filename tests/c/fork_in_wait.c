@@ -127,6 +127,15 @@ static threading_status wait_condition(void *condition)
     return status;
 }
 
+static threading_status wait_condition_forever(void *condition)
+{
+    threading_status status;
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    status = threading_condition_wait(condition);
+    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+    return status;
+}
+
 static void *notify(void *condition)
 {
     CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
@@ -214,6 +223,11 @@ static threading_status wait_barrier(void *barrier)
     return threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL);
 }
 
+static threading_status wait_barrier_forever(void *barrier)
+{
+    return threading_barrier_wait(barrier, NULL);
+}
+
 static void *arrive_after_fork(void *barrier)
 {
     wait_until(is_nonzero, &has_forked);
@@ -238,10 +252,12 @@ static const struct wait
     timed_lock_reinitialized = {acquire_lock_with_timeout, release_after_fork, reinit_lock, THREADING_OK, NULL},
     timed_lock_released = {acquire_lock_with_timeout, release_after_fork, release_lock, THREADING_OK, NULL},
     condition_notified = {wait_condition, notify_after_fork, start_notify, THREADING_OK, NULL},
+    untimed_condition_notified = {wait_condition_forever, notify_after_fork, start_notify, THREADING_OK, NULL},
     event_set_later = {wait_event, set_after_fork, start_time_out_and_set, THREADING_OK, NULL},
     semaphore_released_later = {acquire_semaphore, release_semaphore_after_fork, start_time_out_and_release,
                                 THREADING_OK, NULL},
-    others_arrive = {wait_barrier, arrive_after_fork, start_arrive, THREADING_OK, NULL};
+    others_arrive = {wait_barrier, arrive_after_fork, start_arrive, THREADING_OK, NULL},
+    others_arrive_untimed = {wait_barrier_forever, arrive_after_fork, start_arrive, THREADING_OK, NULL};
 
 static void wait_goes_on(void)
 {
@@ -259,11 +275,15 @@ static void wait_goes_on(void)
         CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     }
     fork_in_a_wait(&condition_notified, condition);
+    fork_in_a_wait(&untimed_condition_notified, condition);
     expect_broadcasts(condition);
     fork_in_a_wait(&condition_notified, condition);
+    expect_broadcasts(condition);
+    fork_in_a_wait(&untimed_condition_notified, condition);
     fork_in_a_wait(&event_set_later, event);
     fork_in_a_wait(&semaphore_released_later, semaphore);
     fork_in_a_wait(&others_arrive, barrier);
+    fork_in_a_wait(&others_arrive_untimed, barrier);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
     CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
