@@ -143,7 +143,7 @@ MUTANTS = {
         "loom", "condition", "notify_ends_a_wait_of_a_thread_that_parks_together"),
     "condition: a waiter reads the broadcast word after its state": (
         "sync/park.rs", "futex::wait_inline(broadcast.futex(), value, until)", "futex::wait_inline(broadcast.futex(), { let _ = value; broadcast.value() }, until)",
-        "loom", "condition", "notify_ends_a_wait_of_a_thread_that_parks_together"),
+        "shuttle", "condition", "notify_ends_a_wait_of_a_thread_that_parks_together"),
     "condition: a waiter that parks together with others returns when another is notified": (
         "sync/park.rs", "        while self.state() == PARKED {\n", "        while self.state() == PARKED && !(place.is_shared() || parked == PARKED_TOGETHER) {\n",
         "shuttle", "condition", "conditions_that_share_a_word"),
