@@ -12,7 +12,7 @@ use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::QueueNote;
-use crate::sync::waiter::{ABORTED, FORKED, GRANTED, NOTIFIED, OFFERED, QUEUED, RETRY, Waiter, WaiterLease};
+use crate::sync::waiter::{GRANTED, OFFERED, QUEUED, RETRY, Waiter, WaiterLease, is_removed};
 use crate::time::{Deadline, Timeout};
 
 impl RawLock {
@@ -141,7 +141,7 @@ impl RawLock {
         loop {
             match state {
                 GRANTED => return Some(true),
-                ABORTED | FORKED | NOTIFIED => return None,
+                state if is_removed(state) => return None,
                 _ => {}
             }
             // A designated waker acquires the lock if it becomes free soon.
@@ -152,7 +152,7 @@ impl RawLock {
             let mut until = Deadline::NEVER;
             let is_dequeued = self.with_queue(|queue, wake_queue| {
                 state = waiter.state();
-                if matches!(state, GRANTED | ABORTED | FORKED | NOTIFIED) {
+                if is_removed(state) {
                     return false;
                 }
                 if state == OFFERED {
@@ -176,7 +176,7 @@ impl RawLock {
             if is_dequeued || acquired {
                 return Some(acquired);
             }
-            if !matches!(state, GRANTED | ABORTED | FORKED | NOTIFIED) {
+            if !is_removed(state) {
                 waited_until = deadline.min(until);
                 state = waiter.wait(note, &self.adaptive_spin, waited_until);
                 begin_turn(owner_tag);

@@ -98,17 +98,10 @@ impl Waiter {
         }
         note.begin();
         if let ParkPlace::Together(broadcast) = *place {
-            let value = broadcast.value();
-            if self.state() == PARKED_TOGETHER {
-                let is_in_time = note
-                    .hang_watch
-                    .park(deadline, |until| futex::wait_inline(broadcast.futex(), value, until));
-                if !is_in_time {
-                    return self.transition(PARKED_TOGETHER, QUEUED).err().unwrap_or(QUEUED);
-                }
-                if self.transition(PARKED_TOGETHER, PARKED).is_ok() {
-                    *place = ParkPlace::Record;
-                }
+            match self.park_together(broadcast, note, deadline) {
+                Ok(true) => *place = ParkPlace::Record,
+                Ok(false) => {}
+                Err(state) => return state,
             }
         }
         let (word, expected) = match *place {
@@ -127,6 +120,25 @@ impl Waiter {
             adaptive_spin.record_waker_cpu(waker_cpu);
         }
         self.state()
+    }
+
+    /// Parks on the word, together with others, until any wake-up. Returns whether the wait goes on: the waiter is then
+    /// in `PARKED`, and parks on its own record. If the deadline passes first, fails with the state.
+    #[inline(always)]
+    fn park_together(
+        &self,
+        word: BroadcastWord,
+        note: &mut QueueNote,
+        deadline: Deadline,
+    ) -> core::result::Result<bool, u32> {
+        let value = word.value();
+        if self.state() != PARKED_TOGETHER {
+            return Ok(false);
+        }
+        if !note.hang_watch.park(deadline, |until| futex::wait_inline(word.futex(), value, until)) {
+            return Err(self.transition(PARKED_TOGETHER, QUEUED).err().unwrap_or(QUEUED));
+        }
+        Ok(self.transition(PARKED_TOGETHER, PARKED).is_ok())
     }
 }
 

@@ -84,6 +84,11 @@ pub(super) fn is_queued(state: u32) -> bool {
     matches!(state, QUEUED | SPINNING | PARKED | PARKED_TOGETHER)
 }
 
+/// Returns whether the record is in no queue in this state: the thread that has stored it has removed the record.
+pub(crate) fn is_removed(state: u32) -> bool {
+    matches!(state, GRANTED | ABORTED | FREED | NOTIFIED | FORKED)
+}
+
 /// Returns whether the thread is parked, or about to park, in this state.
 pub(super) fn is_parked(state: u32) -> bool {
     matches!(state, PARKED | PARKED_TOGETHER)

@@ -142,7 +142,7 @@ MUTANTS = {
         "sync/broadcast_word.rs", "        self.0.fetch_add(1, Ordering::Release);\n", "",
         "loom", "condition", "notify_ends_a_wait_of_a_thread_that_parks_together"),
     "condition: a waiter reads the broadcast word after its state": (
-        "sync/park.rs", "futex::wait_inline(broadcast.futex(), value, until)", "futex::wait_inline(broadcast.futex(), { let _ = value; broadcast.value() }, until)",
+        "sync/park.rs", "futex::wait_inline(word.futex(), value, until)", "futex::wait_inline(word.futex(), { let _ = value; word.value() }, until)",
         "shuttle", "condition", "notify_ends_a_wait_of_a_thread_that_parks_together"),
     "condition: a waiter that parks together with others returns when another is notified": (
         "sync/park.rs", "        while self.state() == PARKED {\n", "        while self.state() == PARKED && !(place.is_shared() || parked == PARKED_TOGETHER) {\n",
