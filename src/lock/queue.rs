@@ -19,6 +19,8 @@
 //! - A thread that starts to wait, or is woken, while the lock is offered to an unresponsive waiter parks no longer
 //!   than until the offer can be revoked. So does the watcher of an offer (`lock::fairness`).
 //!
+//! `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
+//!
 //! # Broadcasts
 //!
 //! Waiters of a condition that was notified of many waiters before are parked together, on a `BroadcastWord`. After the
@@ -26,8 +28,6 @@
 //! removes all of them from the queue and wakes them by one system call, so that they compete for the lock. Those that
 //! find it taken enter the queue again and park alone. A waiter that was about to park when the notify moved it here is
 //! not counted in `HAS_BROADCAST`: it keeps its position, and is woken to acquire the lock like one that parks alone.
-//!
-//! `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
 
 use crate::lock::fairness::{FairDeadline, FairTurn, LastWatch, ticks_now};
 use crate::lock::word::{FLAGS, HAS_WAITERS};

@@ -9,7 +9,7 @@
 //! | change | who | ordering |
 //! |---|---|---|
 //! | + 1 | a thread that has changed the state of waiters, or how they are to park, before it wakes all threads that park on the word | release |
-//! | + 1 | a child of fork, whose thread has forked in a signal handler during its wait: it would park again, since no other word shows it that its state is `FORKED` | relaxed |
+//! | + 1 | a child of fork, whose thread may have forked in a signal handler while it was parked on the word: it would park again, although its state has become `FORKED`, or another thread of the parent had ended its wait and was about to increment the word | relaxed |
 //!
 //! A thread reads the word with acquire before it reads its state, and parks only while the word has not changed since.
 //! It misses a wake-up only if 2^32 increments happen in between.
@@ -62,7 +62,7 @@ pub(crate) fn wake_spuriously() {
 
 /// In a child of fork: the calling thread, which may have forked while it was parked on one of the words, or about to
 /// park, parks there no more.
-pub(super) fn end_waits_in_child() {
+pub(super) fn after_fork_in_child() {
     WORDS.iter().for_each(|word| {
         word.fetch_add(1, Ordering::Relaxed);
     });
@@ -72,4 +72,27 @@ pub(super) fn end_waits_in_child() {
 #[cfg(model)]
 pub(crate) fn reset() {
     WORDS.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+}
+
+#[cfg(all(test, target_os = "linux", not(model)))]
+mod tests {
+    use super::*;
+
+    /// The thread that forks may have any state: another one may have ended its wait, without having incremented the word.
+    #[test]
+    fn the_words_change_in_each_child_of_fork() {
+        let values = || WORDS.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let before = values();
+        // SAFETY: the child only reads the words and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let all_changed = values().iter().zip(before).all(|(&value, before)| value != before);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!all_changed)) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+    }
 }

@@ -404,9 +404,6 @@ impl Waiter {
         if is_queued(state) || matches!(state, RETRY | OFFERED) {
             record.state.store(FORKED, Ordering::Relaxed);
         }
-        if state == PARKED_TOGETHER {
-            broadcast_word::end_waits_in_child();
-        }
         INHERITED.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
     }
 
@@ -491,6 +488,7 @@ pub(crate) static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut())
 /// In a child of fork: the records of the parent's threads, and the free ones, are no longer used.
 pub(crate) fn after_fork_in_child() {
     INHERITED.store(ptr::null_mut(), Ordering::Relaxed);
+    broadcast_word::after_fork_in_child();
     Waiter::keep_after_fork(tls::with(|block| block.waiter.get()));
     CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);
 }
