@@ -260,6 +260,7 @@ impl Header {
 
     /// Changes `refs` to `change(refs)`, and returns the new value. Fails if the slot's object is not that of the tag,
     /// or has no references.
+    #[inline(always)]
     fn change_refs(&self, tag: u64, change: impl Fn(u64) -> Result<u64>) -> Result<u64> {
         let mut refs = self.refs.load(Ordering::Relaxed);
         loop {
@@ -283,6 +284,8 @@ impl Header {
 
     /// Resolves `DYING` if the destroying thread is not in this process but in its parent: the object has its last
     /// reference again, or is dead. Returns false if the destroying thread is in this process.
+    #[cold]
+    #[inline(never)]
     fn resolve_abandoned_dying(&self, refs: u64) -> bool {
         if (refs >> DYING_EPOCH_SHIFT) as u32 == fork_epoch() {
             return false;
@@ -324,12 +327,29 @@ impl Header {
     /// Releases one of the user's references. Returns true if the object has no other reference: then the caller
     /// destroys it. Fails instead if threads are blocked on the object. `has_dropped_self_ref`: one of the library's
     /// references is that of the object to itself, and does not count any more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn drop_user(
         &self,
         tag: u64,
         is_busy: impl Fn() -> bool,
         has_dropped_self_ref: impl Fn() -> bool,
+    ) -> Result<bool> {
+        let last = tag & GENERATION | USER_REF;
+        if self.claim_last(last, 0, || !is_busy())
+            || self.claim_last(last | INTERNAL_REF, HAD_SELF_REF, &has_dropped_self_ref)
+        {
+            return Ok(true);
+        }
+        self.drop_shared_user(tag, &is_busy, &has_dropped_self_ref)
+    }
+
+    /// As `drop_user`, in all cases. One function for all kinds.
+    #[inline(never)]
+    fn drop_shared_user(
+        &self,
+        tag: u64,
+        is_busy: &dyn Fn() -> bool,
+        has_dropped_self_ref: &dyn Fn() -> bool,
     ) -> Result<bool> {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (0, _) => Err(Error::Handle),
@@ -342,8 +362,15 @@ impl Header {
     }
 
     /// Releases one of the library's references, as `drop_user`. The library has the reference, so this cannot fail.
-    #[inline]
+    #[inline(always)]
     pub(super) fn drop_internal(&self, tag: u64, has_dropped_self_ref: impl Fn() -> bool) -> bool {
+        self.claim_last(tag & GENERATION | INTERNAL_REF, LAST_WAS_INTERNAL, || true)
+            || self.drop_shared_internal(tag, &has_dropped_self_ref)
+    }
+
+    /// As `drop_internal`, in all cases. One function for all kinds.
+    #[inline(never)]
+    fn drop_shared_internal(&self, tag: u64, has_dropped_self_ref: &dyn Fn() -> bool) -> bool {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (_, 0) => Err(Error::Internal),
             (0, 1) => Ok(dying(refs) | LAST_WAS_INTERNAL),
@@ -358,10 +385,18 @@ impl Header {
     /// then destroys the object. May be called after the object was destroyed.
     #[inline]
     pub(super) fn claim_self_ref(&self, tag: u64) -> bool {
-        let refs = tag & GENERATION | INTERNAL_REF;
-        let last = dying(refs) | LAST_WAS_INTERNAL;
+        self.claim_last(tag & GENERATION | INTERNAL_REF, LAST_WAS_INTERNAL, || true)
+    }
+
+    /// Sets `DYING` and `flags` if the references are `refs` and `may_die` returns true.
+    #[inline(always)]
+    fn claim_last(&self, refs: u64, flags: u64, may_die: impl Fn() -> bool) -> bool {
         self.refs.load(Ordering::Relaxed) == refs
-            && self.refs.compare_exchange(refs, last, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && may_die()
+            && self
+                .refs
+                .compare_exchange(refs, dying(refs) | flags, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// Returns whether the only reference is one of the library's. May be stale.

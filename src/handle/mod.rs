@@ -373,6 +373,7 @@ impl<T: Object> Handle<T> {
 
     /// Releases one of the user's references. If the object has no other reference, this destroys the object, or fails
     /// with [`Error::Busy`] if threads are blocked on it.
+    #[inline(always)]
     pub fn free(self) -> Result<()> {
         if T::KIND.is_self_referencing() && is_child() {
             Self::unref_after_fork(self);
@@ -397,42 +398,64 @@ impl<T: Object> Handle<T> {
     }
 
     /// As `internal_ref`, for a caller that knows the slot and the tag.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn internal_ref_of(object: &'static T, tag: u64) -> Result<()> {
         object.header().add_internal(tag).inspect_err(|_| Self::on_ref_failure(object, tag))
     }
 
     /// Releases one of the library's references. If the object has no other reference, this destroys the object.
+    #[inline(never)]
     pub(crate) fn internal_unref(self) {
         if let Ok((object, tag)) = self.slot() {
-            Self::internal_unref_of(object, tag);
+            if Self::drop_internal(object, tag) {
+                Self::destroy_object_out_of_line(object, tag);
+            }
         }
     }
 
     /// As `internal_unref`, for a caller that knows the slot and the tag.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn internal_unref_of(object: &'static T, tag: u64) {
-        happens_before(object.header().refs());
-        if object.header().drop_internal(tag, || object.has_dropped_self_ref()) {
+        if Self::drop_internal(object, tag) {
             Self::destroy_object(object, tag);
-        } else if T::KEEPS_SELF_REF {
-            Self::destroy_if_only_self_ref(object, tag);
         }
     }
 
-    /// Destroys the object if it has dropped its reference to itself and there is no other one. Called by each thread
-    /// that has released a reference, and by the one that has made the object drop its reference to itself, after a
-    /// read-modify-write operation that followed that change. Each thread makes its change before it looks at the
-    /// other's (Dekker's pattern), so that at least one of them finds both. The object may have been destroyed before.
-    #[inline]
+    /// Releases one of the library's references. Returns true if the caller must destroy the object.
+    #[inline(always)]
+    fn drop_internal(object: &'static T, tag: u64) -> bool {
+        happens_before(object.header().refs());
+        object.header().drop_internal(tag, || object.has_dropped_self_ref())
+            || T::KEEPS_SELF_REF && Self::claim_dropped_self_ref(object, tag)
+    }
+
+    /// Destroys the object if it has dropped its reference to itself and there is no other one. Called by the thread
+    /// that has made the object drop that reference, after a read-modify-write operation that followed this change. The
+    /// object may have been destroyed before.
+    #[inline(always)]
     pub(crate) fn destroy_if_only_self_ref(object: &'static T, tag: u64) {
+        if Self::claim_dropped_self_ref(object, tag) {
+            Self::destroy_object_out_of_line(object, tag);
+        }
+    }
+
+    /// Returns true if the object has dropped its reference to itself, there is no other one, and the caller must
+    /// destroy the object. Called by each thread that has released a reference, and by the one that has made the object
+    /// drop its reference to itself. Each thread makes its change before it looks at the other's (Dekker's pattern), so
+    /// that at least one of them finds both.
+    #[inline(always)]
+    fn claim_dropped_self_ref(object: &'static T, tag: u64) -> bool {
         fence_after_rmw();
         // If the state is that of a later object in the slot, the generation in the references is, too.
-        if object.has_dropped_self_ref() && object.header().claim_self_ref(tag) {
-            Self::destroy_object(object, tag);
-        }
+        object.has_dropped_self_ref() && object.header().claim_self_ref(tag)
     }
 
+    #[inline(never)]
+    fn destroy_object_out_of_line(object: &'static T, tag: u64) {
+        Self::destroy_object(object, tag);
+    }
+
+    #[inline(always)]
     fn destroy_object(object: &'static T, tag: u64) {
         object.invalidate(tag);
         happens_after(object.header().refs());
@@ -471,6 +494,13 @@ impl<T: Object> Handle<T> {
         Err(Error::Handle)
     }
 
+    #[cold]
+    #[inline(never)]
+    fn recycle_out_of_line(object: &'static T) {
+        Self::recycle(object);
+    }
+
+    #[inline(always)]
     fn recycle(object: &'static T) {
         object.finalize();
         let retired = object.header().advance_generation();
@@ -500,7 +530,7 @@ impl<T: Object> core::ops::Deref for Pin<T> {
 impl<T: Object> Drop for Pin<T> {
     fn drop(&mut self) {
         if self.epoch == fork_epoch() && self.object.header().drop_pin(self.tag) {
-            Handle::recycle(self.object);
+            Handle::recycle_out_of_line(self.object);
         }
     }
 }

@@ -105,6 +105,7 @@ unsafe impl Object for Timer {
         }
     }
 
+    #[inline(always)]
     fn dispose(&self) {
         // SAFETY: the timer holds a reference to its thread until the end of this function.
         let (thread, tag) = unsafe { self.thread().slot_unchecked() };
@@ -124,6 +125,7 @@ impl Timer {
     ///
     /// # Safety
     /// The caller owns that reference.
+    #[inline(always)]
     pub(crate) unsafe fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
         // SAFETY: guaranteed by the caller.
         let (object, _) = unsafe { thread.slot_unchecked() };
