@@ -81,6 +81,7 @@ impl Timeout {
     }
 
     /// Returns the deadline of this timeout if it begins now.
+    #[inline(never)]
     pub(crate) fn deadline(self) -> Deadline {
         if self == Timeout::FOREVER { Deadline::NEVER } else { Deadline::now().add_ns(self.nanoseconds()) }
     }
@@ -91,19 +92,20 @@ impl Timeout {
     }
 
     /// Converts a finite timeout to nanoseconds, rounded up so that no wait is shorter than requested.
+    #[inline(always)]
     pub(crate) fn nanoseconds(self) -> u64 {
         const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
         const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
         // The value is `mantissa` shifted right by `SHIFT` less the exponent.
         const SHIFT: u32 = FRACTION_BITS + f64::MAX_EXP as u32 - 1;
-        // The product below is less than 2^83, so that any larger shift also results in 0, rounded up to 1.
-        const MAX_SHIFT: u32 = 127;
-        let exponent = (self.0 >> FRACTION_BITS) as u32;
-        // Exponent 0 is that of zero and the subnormal numbers, which have no implicit leading bit.
-        let leading = u64::from(exponent != 0) << FRACTION_BITS;
-        let mantissa = self.0 & FRACTION | leading;
-        let shift = (SHIFT - exponent.max(1)).min(MAX_SHIFT);
-        ((u128::from(mantissa) * 1_000_000_000 + ((1 << shift) - 1)) >> shift) as u64
+        // A binary power that is less than a nanosecond.
+        const TINY: u64 = (1.0 / (1_u64 << 30) as f64).to_bits();
+        if self.0 < TINY {
+            return u64::from(self.0 != 0);
+        }
+        let shift = SHIFT - (self.0 >> FRACTION_BITS) as u32;
+        let mantissa = self.0 & FRACTION | 1 << FRACTION_BITS;
+        (((u128::from(mantissa) * 1_000_000_000 - 1) >> shift) + 1) as u64
     }
 }
 
