@@ -17,11 +17,15 @@ impl ForkReset for Registration {
 static REGISTRATION: InternalMutex<Registration> = InternalMutex::new(Registration);
 
 /// Registers the atexit handler, which joins the threads at process exit, unless it is registered already.
+#[inline(always)]
 pub(crate) fn ensure_atexit_registered() -> Result<()> {
     // The process of a model belongs to the model checker.
-    if cfg!(model) || libc_hooks::is_atexit_registered() {
-        return Ok(());
-    }
+    if cfg!(model) || libc_hooks::is_atexit_registered() { Ok(()) } else { register_once() }
+}
+
+#[cold]
+#[inline(never)]
+fn register_once() -> Result<()> {
     let _guard = REGISTRATION.lock();
     if libc_hooks::is_atexit_registered() { Ok(()) } else { libc_hooks::register_atexit_handler() }
 }

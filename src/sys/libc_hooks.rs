@@ -87,6 +87,13 @@ pub(crate) fn ensure_exit_key() -> Result<libc::pthread_key_t> {
     }
 }
 
+/// Whether the calling thread has an exit hook, or has had one in an earlier round of its destructors. If so, the key
+/// exists.
+#[inline(always)]
+pub(crate) fn has_had_exit_hook() -> bool {
+    tls::with(|block| block.exit_rounds.get()) != 0
+}
+
 /// Registers the exit hook of the calling thread. Fails with `Shutdown` in the thread's last round of destructors.
 pub(crate) fn register_exit_hook() -> Result<()> {
     match tls::with(|block| block.exit_rounds.get()) {

@@ -32,6 +32,7 @@ unsafe impl Object for Thread {
         }
     }
 
+    #[inline(always)]
     fn dispose(&self) {
         // A started thread has a reference to itself until it is done, and has destroyed its argument by then.
         if self.state() == NOT_STARTED {
@@ -39,6 +40,7 @@ unsafe impl Object for Thread {
         }
     }
 
+    #[inline(always)]
     fn finalize(&self) {
         self.names.free_all();
     }

@@ -238,14 +238,19 @@ impl NameList {
     }
 
     /// Frees all names. Called when no other thread uses the slot: it is pinned while a thread sets or reads the name.
+    #[inline(always)]
     pub(crate) fn free_all(&self) {
-        // Most threads have no name: the loads avoid a locked instruction.
-        if !self.current.load(Ordering::Acquire).is_null() {
-            drop(OwnedName(node_of(self.current.swap(ptr::null_mut(), Ordering::AcqRel))));
+        // Most threads have no name.
+        if !self.current.load(Ordering::Acquire).is_null() || !self.kept.load(Ordering::Acquire).is_null() {
+            self.free_existing();
         }
-        if !self.kept.load(Ordering::Acquire).is_null() {
-            drop(NameTable(self.kept.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
-        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_existing(&self) {
+        drop(OwnedName(node_of(self.current.swap(ptr::null_mut(), Ordering::AcqRel))));
+        drop(NameTable(self.kept.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
     }
 }
 

@@ -259,7 +259,8 @@ fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
 /// Returns the calling thread if it has an object. Unlike `thread::current`, this creates none.
 pub(crate) fn known_current() -> Option<&'static Thread> {
     let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-    handle.check().ok().map(|(thread, _)| thread)
+    let (thread, tag) = handle.slot().ok()?;
+    thread.header.is_live(tag).then_some(thread)
 }
 
 impl Thread {
@@ -269,6 +270,7 @@ impl Thread {
     }
 
     /// As `create`, but the reference is an internal one.
+    #[inline(always)]
     pub(crate) fn create_with_internal_ref(
         flags: u32,
         target: Option<Target>,

@@ -116,17 +116,24 @@ impl Registry {
     #[inline(always)]
     pub(super) fn get_or_create_main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
-            let (main, _) = Thread::create_with_internal_ref(MAIN | NAMED, None, ptr::null_mut())?.check()?;
-            main.set_ident(MAIN_IDENT.load(Ordering::Relaxed));
-            // SAFETY: has no preconditions. The TID of the main thread is the PID.
-            main.set_native_id(unsafe { libc::getpid() } as u32);
-            main.transition(NOT_STARTED, RUNNING);
-            self.main = main;
-            self.alive.push_front(main);
-            self.alive_count += 1;
+            self.create_main()?;
         }
         // SAFETY: the registry has a reference to main.
         Ok(unsafe { &*self.main })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn create_main(&mut self) -> Result<()> {
+        let (main, _) = Thread::create_with_internal_ref(MAIN | NAMED, None, ptr::null_mut())?.check()?;
+        main.set_ident(MAIN_IDENT.load(Ordering::Relaxed));
+        // SAFETY: has no preconditions. The TID of the main thread is the PID.
+        main.set_native_id(unsafe { libc::getpid() } as u32);
+        main.transition(NOT_STARTED, RUNNING);
+        self.main = main;
+        self.alive.push_front(main);
+        self.alive_count += 1;
+        Ok(())
     }
 
     /// Fails if the thread has been started before, or if the shutdown has completed. Creates the main thread's object.
@@ -177,6 +184,7 @@ impl Registry {
     }
 
     /// Changes a timer's thread to `DONE` and removes it.
+    #[inline(always)]
     pub(crate) fn finish_timer(&mut self, thread: &'static Thread) -> DeferredWake {
         if !thread.links.is_linked() {
             // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
@@ -253,6 +261,7 @@ pub(crate) struct DeferredWake {
 
 impl DeferredWake {
     /// The caller has a reference to the thread.
+    #[inline(always)]
     pub(crate) fn wake(self) {
         if let Some(thread) = self.thread {
             thread.wake_state_waiters();

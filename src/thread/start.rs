@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::ignore_accesses;
-use crate::sys::libc_hooks::{ensure_exit_key, register_exit_hook};
+use crate::sys::libc_hooks::{ensure_exit_key, has_had_exit_hook, register_exit_hook};
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::deregister::deregister_if_unhooked;
@@ -17,6 +17,7 @@ use crate::thread::{ident, naming, reaper, registry, stack_cache};
 use crate::timer::start;
 
 /// Returns `DAEMON` if the calling thread is a daemon, but 0 for a dummy: only threads of this library pass it on.
+#[inline(always)]
 pub(crate) fn inherited_daemon() -> u32 {
     match known_current() {
         Some(creator) if creator.has_flag(DAEMON) && !creator.has_flag(DUMMY) => DAEMON,
@@ -45,8 +46,15 @@ pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
 }
 
 /// Does what must precede the first start of a thread or timer.
+#[inline(always)]
 fn init_runtime() -> Result<()> {
     ensure_atexit_registered()?;
+    if has_had_exit_hook() { Ok(()) } else { init_exit_hook() }
+}
+
+#[cold]
+#[inline(never)]
+fn init_exit_hook() -> Result<()> {
     ensure_exit_key()?;
     // If main calls pthread_exit, its exit hook makes the process wait for its threads. A start does not need it.
     let _ = register_exit_hook();
@@ -54,6 +62,7 @@ fn init_runtime() -> Result<()> {
 }
 
 /// As `init_runtime`, and reaps a few ended threads.
+#[inline(always)]
 pub(crate) fn init_runtime_for_start() -> Result<()> {
     init_runtime()?;
     reaper::try_reap_some();

@@ -135,7 +135,7 @@ pub(super) fn finish_locked(
     let deferred = registry.finish_timer(thread);
     let tag = timer.tag();
     timer.set_finished();
-    drop(registry);
+    registry.unlock();
     deferred.wake();
     Handle::destroy_if_only_self_ref(timer, tag);
 }

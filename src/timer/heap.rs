@@ -112,7 +112,7 @@ impl Heap {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, entry: Entry) -> Result<()> {
         if self.nursery.len() == self.nursery.capacity() {
             self.flush_nursery()?;
@@ -140,22 +140,30 @@ impl Heap {
     }
 
     /// Removes a timer, if it is in the heap or in the nursery.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, timer: &Timer) {
         let heap_index = timer.heap_index.load(Ordering::Relaxed);
         timer.heap_index.store(NOT_IN_HEAP, Ordering::Relaxed);
         let is_there = |entry: &Entry| core::ptr::eq(entry.timer, timer);
         // In a child of fork, the index may be one into the parent's heap, so the entry is compared.
         if heap_index & IN_NURSERY == 0 {
-            if let Some(heap_index) = self.find(heap_index as usize, is_there) {
-                self.remove_at(heap_index);
-            }
+            self.remove_at_or_above(heap_index as usize, timer);
         } else if self.nursery.get((heap_index - IN_NURSERY) as usize).is_some_and(is_there) {
             let at = (heap_index - IN_NURSERY) as usize;
-            self.nursery.swap_remove(at);
-            if let Some(moved) = self.nursery.get(at) {
-                moved.timer.heap_index.store(heap_index, Ordering::Relaxed);
+            if let Some(last) = self.nursery.pop() {
+                if let Some(removed) = self.nursery.get_mut(at) {
+                    *removed = last;
+                    last.timer.heap_index.store(heap_index, Ordering::Relaxed);
+                }
             }
+        }
+    }
+
+    /// Removes a timer whose index in the heap itself is `at_or_below`, or that of an ancestor, if it is there.
+    #[inline(never)]
+    fn remove_at_or_above(&mut self, at_or_below: usize, timer: &Timer) {
+        if let Some(heap_index) = self.find(at_or_below, |entry| core::ptr::eq(entry.timer, timer)) {
+            self.remove_at(heap_index);
         }
     }
 

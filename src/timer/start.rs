@@ -14,7 +14,8 @@ impl Timer {
     /// Schedules the timer. If it was cancelled before, it finishes without a call of its function. The caller holds
     /// a reference, which the started timer takes over. `must_register`: the thread is `NOT_STARTED` and not yet in
     /// the registry; otherwise it is in `STARTING`.
-    fn start(&'static self, must_register: bool) -> Result<()> {
+    #[inline(always)]
+    pub(super) fn start(&'static self, must_register: bool) -> Result<()> {
         // SAFETY: the caller holds a reference to the timer.
         let thread = unsafe { self.thread_unchecked() };
         let deadline = match time::interval(self.interval())? {
@@ -34,7 +35,7 @@ impl Timer {
             registry.insert(thread);
         }
         let has_waiters = thread.set_state_locked(RUNNING);
-        drop(registry);
+        registry.unlock();
         // The timer may have finished already. Only the address of its thread is used, and slots are never unmapped.
         if has_waiters {
             thread.wake_state_waiters();
@@ -49,13 +50,9 @@ impl Timer {
     }
 }
 
-/// Starts a timer by its handle, which has led to this slot and tag.
-pub(crate) fn start(timer: &'static Timer, tag: u64) -> Result<()> {
-    Handle::internal_ref_of(timer, tag)?;
-    timer.start(true).inspect_err(|_| Handle::internal_unref_of(timer, tag))
-}
-
 /// Starts the timer of a thread that is in `STARTING`. The caller holds a reference to the thread.
+#[cold]
+#[inline(never)]
 pub(crate) fn start_from_thread(thread: &'static Thread) -> Result<()> {
     let timer = ref_or_recreate_timer(thread)?;
     let (object, _) = timer.check()?;

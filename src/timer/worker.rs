@@ -265,6 +265,7 @@ fn follow(reason: &mut SpawnReason, is_clean: bool) -> Option<u32> {
 impl TimerQueue {
     /// Adds the timer to the heap. Returns true if the leader would sleep beyond the deadline: then the caller must
     /// call `queue::wake_leader` after releasing the registry mutex.
+    #[inline(always)]
     pub(crate) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
         if self.fast_path_term != self.leader_term {
             self.ensure_leader()?;
