@@ -66,6 +66,14 @@ fn parent_of(heap_index: usize) -> usize {
     (heap_index - 1) / ARITY
 }
 
+/// Returns the index of the earliest deadline. In two rounds, without branches: which of them it is, is unpredictable.
+#[inline(always)]
+fn earliest_of([a, b, c, d]: [Deadline; ARITY]) -> usize {
+    let (left, of_left) = if b < a { (b, 1) } else { (a, 0) };
+    let (right, of_right) = if d < c { (d, 3) } else { (c, 2) };
+    if right < left { of_right } else { of_left }
+}
+
 impl Heap {
     pub(crate) const fn new() -> Self {
         Heap { entries: Vec::new(), nursery: Vec::new() }
@@ -242,8 +250,13 @@ impl Heap {
     fn sift_down(&mut self, mut heap_index: usize, entry: Entry) {
         loop {
             let first = heap_index * ARITY + 1;
-            let children = first..(first + ARITY).min(self.entries.len());
-            let Some(earliest) = children.min_by_key(|&child| self.entries[child].deadline) else { break };
+            let earliest = match self.entries.get(first..first + ARITY) {
+                Some(&[a, b, c, d]) => first + earliest_of([a.deadline, b.deadline, c.deadline, d.deadline]),
+                _ => match (first..self.entries.len()).min_by_key(|&child| self.entries[child].deadline) {
+                    Some(earliest) => earliest,
+                    None => break,
+                },
+            };
             if entry.deadline <= self.entries[earliest].deadline {
                 break;
             }

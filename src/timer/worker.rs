@@ -45,7 +45,7 @@ use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sys::annotate::{happens_after, ignore_accesses, observe_accesses};
 use crate::sys::baseline;
 use crate::sys::futex;
-use crate::sys::libc_hooks::register_exit_hook;
+use crate::sys::libc_hooks::{has_had_exit_hook, register_exit_hook};
 use crate::sys::libc_state;
 use crate::sys::probe;
 use crate::sys::pthread;
@@ -420,7 +420,9 @@ impl TimerQueue {
 fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     catch_panic(|| {
         // If this fails, the function is still called; but if it then calls pthread_exit(), the timer never finishes.
-        let _ = register_exit_hook();
+        if !has_had_exit_hook() {
+            let _ = register_exit_hook();
+        }
         thread.set_native_id_without_wake(native_id);
         ident::set_current_ident(thread.ident());
         tls::with(|block| block.thread.set(thread.handle().bits()));
@@ -454,7 +456,8 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     } else if let Some(stopped) = stopped {
         state.note_function_end(function, stopped);
     }
-    if catch_panic(|| finish_callback(thread)).is_none() && thread.has_flag(TIMER) {
+    let finish = || if calls_destructors { finish_callback(thread) } else { end_identity(thread) };
+    if catch_panic(finish).is_none() && thread.has_flag(TIMER) {
         // After a panic in the library: the exit of the worker must not finish this timer once more.
         reset_identity();
     }
@@ -472,8 +475,14 @@ fn finish_callback(thread: &'static Thread) {
         // A destructor forked, and this is the child.
         return;
     }
-    probe::thread_end(thread);
     tables::free_current();
+    end_identity(thread);
+}
+
+/// The timer ends, and the calling worker is no longer its thread.
+#[inline(always)]
+fn end_identity(thread: &'static Thread) {
+    probe::thread_end(thread);
     reset_identity();
 }
 
