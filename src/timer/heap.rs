@@ -110,13 +110,16 @@ impl Heap {
     /// time ago, usually by another thread, so that they are rarely in the cache.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
-        if let Some(next) = self.entries.first() {
-            // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
-            Handle::prefetch(unsafe { next.timer.thread_unchecked() });
+        let Some((next, others)) = self.entries.split_first() else { return };
+        // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
+        Handle::prefetch(unsafe { next.timer.thread_unchecked() });
+        // One of these is the one after the next.
+        if let Some(children) = others.first_chunk::<ARITY>() {
+            children.iter().for_each(|entry| Handle::prefetch(entry.timer));
         }
         // The last entry moves when the next one is removed.
-        for entry in self.entries.iter().take(1 + ARITY).skip(1).chain(self.entries.last()) {
-            Handle::prefetch(entry.timer);
+        if let Some(last) = others.last() {
+            Handle::prefetch(last.timer);
         }
     }
 
