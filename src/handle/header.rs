@@ -388,7 +388,8 @@ impl Header {
         self.claim_last(tag & GENERATION | INTERNAL_REF, LAST_WAS_INTERNAL, || true)
     }
 
-    /// Sets `DYING` and `flags` if the references are `refs` and `may_die` returns true.
+    /// Releases the last reference if the references are `refs`, which contain no other, and `may_die` returns true:
+    /// sets `DYING` and `flags`. Otherwise changes nothing and returns false.
     #[inline(always)]
     fn claim_last(&self, refs: u64, flags: u64, may_die: impl Fn() -> bool) -> bool {
         self.refs.load(Ordering::Relaxed) == refs

@@ -18,6 +18,17 @@ fn one_of_two_frees_destroys_the_object() {
 }
 
 #[test]
+fn the_later_release_of_two_references_destroys_the_object() {
+    Model::new("handle: the later release of two references destroys the object").check(|| {
+        let lock = Handle::<Lock>::new().unwrap().add_ref().unwrap();
+        let other = spawn(move || lock.free());
+        assert_eq!([lock.free(), other.join().unwrap()], [Ok(()), Ok(())]);
+        assert_eq!(lock.locked(), Err(Error::Handle));
+        assert_eq!(lock.free(), Err(Error::Handle));
+    });
+}
+
+#[test]
 fn a_timer_is_destroyed_by_its_cancel_or_by_its_last_free() {
     Model::new("handle: a timer is destroyed by its cancel, or by its last free").check(|| {
         // SAFETY: there is no function.

@@ -190,9 +190,13 @@ MUTANTS = {
         "barrier.rs", "if waiter.state() == QUEUED && round.action_owner == 0", "if round.action_owner == 0",
         "shuttle", "barrier", "a_timeout"),
     "handle: two frees both destroy the object": (
+        "handle/header.rs", ".compare_exchange(refs, dying(refs) | flags, Ordering::AcqRel, Ordering::Relaxed)\n                .is_ok()",
+        ".swap(dying(refs) | flags, Ordering::AcqRel)\n                != 0",
+        "loom", "handle", "one_of_two_frees"),
+    "handle: a release overwrites another one": (
         "handle/header.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
         "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
-        "loom", "handle", "one_of_two_frees"),
+        "loom", "handle", "the_later_release"),
     "handle: add_ref succeeds during the last free": (
         "handle/header.rs", "            if refs & DYING != 0 || refs < USER_REF {", "            if refs & DYING == 0 && refs < USER_REF {",
         "loom", "handle", "a_reference_keeps"),
