@@ -479,10 +479,9 @@ impl Condition {
         }
         let notified = !timed_out && !was_aborted;
         if notified && waiter.state() == NOTIFIED {
-            let was_parked = note.has_begun();
             drop(note);
             let note = QueueNote::of_condition(waiter, bits, lock_bits, Deadline::NEVER);
-            raw.reacquire_notified(owner_tag, waiter, was_parked, note);
+            raw.reacquire_notified(owner_tag, waiter, note);
             // Threads that alternate use the condition again soon. This one may have been freed.
             prefetch_for_write(self);
         } else if notified {

@@ -61,19 +61,11 @@ impl RawLock {
     }
 
     /// Reacquires the lock for a condition's waiter that was notified before it parked, or has parked together with
-    /// others, and is in no queue. If it `was_parked`, it does not expect that another thread is about to release the
-    /// lock, and looks for it immediately. `note` is that of a wait for the condition, which has not begun. The slot is
-    /// pinned.
-    pub(crate) fn reacquire_notified(
-        &self,
-        owner_tag: u64,
-        waiter: &'static Waiter,
-        was_parked: bool,
-        note: QueueNote,
-    ) {
-        for spin in 0..NOTIFIED_SPINS {
+    /// others, and is in no queue. `note` is that of a wait for the condition, which has not begun. The slot is pinned.
+    pub(crate) fn reacquire_notified(&self, owner_tag: u64, waiter: &'static Waiter, note: QueueNote) {
+        for _ in 0..NOTIFIED_SPINS {
             // The notifying thread needs the word, too, before it releases the lock.
-            if !cfg!(model) && (spin != 0 || !was_parked) {
+            if !cfg!(model) {
                 spin_loop();
                 spin_loop();
             }

@@ -293,11 +293,6 @@ impl QueueNote {
         }
     }
 
-    /// Returns whether the thread has parked in this wait.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.outer.is_some()
-    }
-
     /// The wait has ended because its timeout has expired.
     pub(crate) fn set_timed_out(&mut self) {
         self.has_timed_out = true;
