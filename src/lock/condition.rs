@@ -53,11 +53,11 @@
 use crate::sys::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
-use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::{Header, TAG};
 use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
+use crate::lock::associated_lock::AssociatedLock;
 use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
@@ -167,83 +167,10 @@ unsafe impl Object for Condition {
     }
 }
 
-/// The lock of a condition.
-#[derive(Clone, Copy)]
-enum AssociatedLock {
-    Lock(Handle<Lock>),
-    RLock(Handle<RLock>),
-}
-
-/// Evaluates an expression for a lock of either type.
-macro_rules! with_lock {
-    ($lock:expr, $name:ident => $do:expr) => {
-        match $lock {
-            AssociatedLock::Lock($name) => $do,
-            AssociatedLock::RLock($name) => $do,
-        }
-    };
-}
-
-/// A blocking call on a condition's lock.
-enum LockCall {
-    Lock(BlockingCall<Lock>),
-    RLock(BlockingCall<RLock>),
-}
-
-impl LockCall {
-    /// Pins the slot of the lock.
-    fn begin(&self) -> Result<&'static RawLock> {
-        Ok(match self {
-            LockCall::Lock(call) => call.begin()?.raw(),
-            LockCall::RLock(call) => call.begin()?.raw(),
-        })
-    }
-}
-
-impl AssociatedLock {
-    fn internal_unref(self) {
-        with_lock!(self, lock => lock.internal_unref());
-    }
-
-    fn is_last_ref_with_waiters(self) -> bool {
-        fn is_busy<T: Lockable>(lock: Handle<T>) -> bool {
-            lock.check().is_ok_and(|(lock, tag)| lock.header().has_single_internal_ref() && lock.is_busy(tag))
-        }
-        with_lock!(self, lock => is_busy(lock))
-    }
-
-    fn owner_tag_if_held(self) -> Result<u64> {
-        with_lock!(self, lock => lock.owner_tag_if_held())
-    }
-
-    fn blocking_call(self) -> LockCall {
-        match self {
-            AssociatedLock::Lock(lock) => LockCall::Lock(BlockingCall::new(lock)),
-            AssociatedLock::RLock(rlock) => LockCall::RLock(BlockingCall::new(rlock)),
-        }
-    }
-
-    /// Releases the lock whatever its recursion count. Returns the recursion count less one.
-    fn release_save(self) -> Result<u32> {
-        match self {
-            AssociatedLock::Lock(lock) => lock.release().map(|()| 0),
-            AssociatedLock::RLock(rlock) => rlock.release_save(),
-        }
-    }
-
-    /// Restores the recursion count of a lock that the calling thread has reacquired.
-    fn restore_recursion(self, extra_count: u32) -> Result<()> {
-        match self {
-            AssociatedLock::Lock(_) => Ok(()),
-            AssociatedLock::RLock(rlock) => rlock.restore_recursion(extra_count),
-        }
-    }
-}
-
 impl Condition {
     /// Returns the owner field of the lock, for reports; `None` if the lock has been freed.
     pub(crate) fn lock_owner(&self) -> Option<u64> {
-        with_lock!(self.load_lock(), lock => lock.check().and_then(|(lock, tag)| lock.raw().word().owner(tag)).ok())
+        self.load_lock().owner()
     }
 
     /// Returns the type of the lock, for reports.
@@ -259,12 +186,7 @@ impl Condition {
     /// Reads the handle of the lock. The caller knows that the condition is live, or checks it afterwards.
     fn load_lock(&self) -> AssociatedLock {
         let is_reentrant = self.is_reentrant.load(Ordering::Acquire);
-        let lock = self.lock.load(Ordering::Acquire);
-        if is_reentrant {
-            AssociatedLock::RLock(Handle::from_bits(lock))
-        } else {
-            AssociatedLock::Lock(Handle::from_bits(lock))
-        }
+        AssociatedLock::from_bits(self.lock.load(Ordering::Acquire), is_reentrant)
     }
 }
 
@@ -291,10 +213,10 @@ impl Handle<Condition> {
     /// The condition takes over a reference of the library's to the lock.
     fn new_with_associated(lock: AssociatedLock) -> Result<Self> {
         let created = Handle::create(0, |condition: &Condition, _| {
-            condition.lock.store(with_lock!(lock, lock => lock.bits()), Ordering::Release);
+            condition.lock.store(lock.bits(), Ordering::Release);
             condition.has_notified.store(false, Ordering::Relaxed);
             condition.broadcasts.store(0, Ordering::Relaxed);
-            condition.is_reentrant.store(matches!(lock, AssociatedLock::RLock(_)), Ordering::Release);
+            condition.is_reentrant.store(lock.is_reentrant(), Ordering::Release);
         });
         created.inspect_err(|_| lock.internal_unref())
     }
@@ -308,27 +230,27 @@ impl Handle<Condition> {
 
     /// Acquires the lock, blocking until it is available.
     pub fn acquire(self) -> Result<()> {
-        with_lock!(self.associated_lock()?, lock => lock.acquire())
+        self.associated_lock()?.acquire()
     }
 
     /// Acquires the lock without blocking. Returns false if it is locked.
     pub fn try_acquire(self) -> Result<bool> {
-        with_lock!(self.associated_lock()?, lock => lock.try_acquire())
+        self.associated_lock()?.try_acquire()
     }
 
     /// Acquires the lock. Returns false if the timeout expires.
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
-        with_lock!(self.associated_lock()?, lock => lock.acquire_timeout(timeout))
+        self.associated_lock()?.acquire_timeout(timeout)
     }
 
     /// Releases the lock.
     pub fn release(self) -> Result<()> {
-        with_lock!(self.associated_lock()?, lock => lock.release())
+        self.associated_lock()?.release()
     }
 
     /// Whether the lock is locked; a snapshot.
     pub fn locked(self) -> Result<bool> {
-        with_lock!(self.associated_lock()?, lock => lock.locked())
+        self.associated_lock()?.locked()
     }
 
     /// Whether the calling thread may wait and notify: whether it owns the RLock, or whether the Lock is locked by any
@@ -414,7 +336,7 @@ impl Handle<Condition> {
 
     /// Unlocks the lock whatever its state, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
-        with_lock!(self.associated_lock()?, lock => lock.at_fork_reinit())
+        self.associated_lock()?.at_fork_reinit()
     }
 }
 
@@ -451,7 +373,7 @@ impl Condition {
             // It has been notified or aborted since.
             Err(_) => 0,
         };
-        let (bits, lock_bits) = (handle.bits(), with_lock!(lock, lock => lock.bits()));
+        let (bits, lock_bits) = (handle.bits(), lock.bits());
         let mut note = QueueNote::of_condition(waiter, bits, lock_bits, deadline);
         let mut state =
             waiter.wait_with_planned_spin(planned_spin, &mut place, &mut note, &raw.adaptive_spin, deadline);
@@ -494,7 +416,7 @@ impl Condition {
             drop(note);
             raw.reacquire(owner_tag, waiter, false);
         }
-        with_lock!(lock, lock => lock.annotate_reacquire());
+        lock.annotate_reacquire();
         if notified {
             happens_after(self);
         }

@@ -5,9 +5,10 @@
 //!   [`contention`] is what a thread remembers of contended locks, and [`cpu_turns`] how contending threads share a CPU;
 //! - [`lockable`] is what else they have in common: the `Object` implementation, and annotations for race detectors;
 //! - [`lock`] is the Lock, [`rlock`] the RLock, and [`recursion`] an owner's recursion counts;
-//! - [`condition`] is the condition over a Lock or an RLock.
+//! - [`condition`] is the condition, over an [`associated_lock`]: a Lock or an RLock.
 
 mod acquire;
+mod associated_lock;
 pub(crate) mod condition;
 mod contention;
 mod cpu_turns;

@@ -161,7 +161,7 @@ MUTANTS = {
         "{ self.state.store(NOTIFIED, Ordering::Release); true }",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks does not reacquire the lock": (
-        "lock/condition.rs", "            raw.reacquire_notified(owner_tag, waiter, was_parked, note);\n", "",
+        "lock/condition.rs", "            raw.reacquire_notified(owner_tag, waiter, note);\n", "",
         "shuttle", "condition", "notify_ends"),
     "condition: a waiter that is notified before it parks ignores that the lock is taken": (
         "lock/requeue.rs", "        let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER, true, note);\n", "",
