@@ -947,7 +947,7 @@ static void bounded_buffer(void)
     struct buffer b = {.not_full = prepared(threading_condition_new_with_lock(lock)),
                        .not_empty = prepared(threading_condition_new_with_lock(lock)),
                        .next = 1,
-                       .last = 50000};
+                       .last = test_many(50000)};
     threading_thread *threads[6];
     pthread_t foreign = spawn_foreign(get_items, &b);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
@@ -997,7 +997,7 @@ static void two_threads_alternate(void)
     for (size_t i = 0; i < TEST_COUNT(timeouts); i++) {
         for (int plain = 0; plain < 2; plain++) {
             threading_lock *lock = threading_lock_new();
-            struct alternation a = {.turns = 20000, .seconds = timeouts[i]};
+            struct alternation a = {.turns = test_many(20000), .seconds = timeouts[i]};
             a.condition = plain ? threading_condition_new_with_lock(lock) : new_condition();
             threading_thread *thread = spawn(play, &a);
             take_turns(&a, 0);

@@ -38,11 +38,12 @@ static bool all_have_exited(void *arg)
 
 static struct {
     threading_event *go;
-    atomic_int running, slow, slow_may_exit;
+    atomic_int running, slow;
+    pthread_mutex_t slow_exit; /* locked while the slow threads must not exit; hundreds that polled would load the CPUs */
     threading_target exit_function;
     pthread_key_t key;
     bool has_key;
-} crowd;
+} crowd = {.slow_exit = PTHREAD_MUTEX_INITIALIZER};
 
 /* A thread-specific data destructor that blocks in the last of its calls, which runs after the library's destructor. */
 static void exit_slowly(void *iteration)
@@ -52,8 +53,8 @@ static void exit_slowly(void *iteration)
         return;
     }
     atomic_fetch_add(&crowd.slow, 1);
-    while (!atomic_load(&crowd.slow_may_exit))
-        sleep_for(0.001);
+    CHECK_INT(pthread_mutex_lock(&crowd.slow_exit), 0);
+    CHECK_INT(pthread_mutex_unlock(&crowd.slow_exit), 0);
 }
 
 static void *run_in_crowd(void *arg)
@@ -78,14 +79,15 @@ static bool slow_threads_block(void *wanted)
     return atomic_load(&crowd.slow) == *(int *)wanted;
 }
 
-/* Starts threads and frees their handles. The first `slow` threads exit slowly. */
+/* Starts threads and frees their handles. The first `slow` threads exit slowly: only when the caller unlocks slow_exit. */
 static void start_crowd(int threads, int slow, threading_target exit_function)
 {
     crowd.go = event_new();
     crowd.exit_function = exit_function;
     atomic_store(&crowd.running, 0);
     atomic_store(&crowd.slow, 0);
-    atomic_store(&crowd.slow_may_exit, 0);
+    if (slow > 0)
+        CHECK_INT(pthread_mutex_lock(&crowd.slow_exit), 0);
     for (int i = 0; i < threads; i++)
         CHECK_STATUS(threading_thread_free(spawn(run_in_crowd, i < slow ? &crowd : NULL)), THREADING_OK);
     wait_until(crowd_is_running, &threads);
@@ -168,7 +170,7 @@ static void slow_exit_of_some(void)
     start_crowd(THREADS, SLOW, return_arg);
     let_crowd_exit(SLOW);
     check_mappings(before, STACKS_KEPT + SLOW);
-    atomic_store(&crowd.slow_may_exit, 1);
+    CHECK_INT(pthread_mutex_unlock(&crowd.slow_exit), 0);
     wait_until(all_have_exited, NULL);
     check_mappings(before, STACKS_KEPT);
     CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);
@@ -187,7 +189,7 @@ static void slow_exit_of_all(void)
         CHECK_STATUS(threading_event_set(crowd.go), THREADING_OK);
         wait_until(slow_threads_block, &slow);
         CHECK_INT(threading_active_count(), 1);
-        atomic_store(&crowd.slow_may_exit, 1);
+        CHECK_INT(pthread_mutex_unlock(&crowd.slow_exit), 0);
         wait_until(all_have_exited, NULL);
         check_mappings(before, STACKS_KEPT);
         CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);

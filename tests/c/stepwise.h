@@ -114,12 +114,12 @@ static inline bool is_same_memory(const void *one, const void *other)
 }
 
 /* Interrupts the call after `first` instructions, and then after `stride` more each time, up to `last`, until the call
- * ends before. On slow machines, the stride is longer. */
+ * ends before. On slow machines, and with TEST_FEWER, the stride is longer. */
 static inline void interrupt_after_steps(bool (*interrupt_after)(int steps), int first, int last, int stride)
 {
     struct sigaction handler = {.sa_sigaction = after_instruction, .sa_flags = SA_SIGINFO}, former;
     CHECK_INT(sigaction(SIGTRAP, &handler, &former), 0);
-    for (int steps = first; steps <= last && interrupt_after(steps); steps += stride * test_slowness())
+    for (int steps = first; steps <= last && interrupt_after(steps); steps += stride * test_slowness() * test_fewer())
         ;
     CHECK_INT(sigaction(SIGTRAP, &former, NULL), 0);
 }

@@ -40,10 +40,19 @@ static inline int test_slowness(void)
     return slowness == NULL || atoi(slowness) < 1 ? 1 : atoi(slowness);
 }
 
-/* An iteration count that only sets how thorough a test is, divided by the slowness. */
+/* The factor by which the counts that only set how thorough a test is are smaller. tests/platforms/run --short sets
+ * TEST_FEWER, because the tests of this machine's platform run with all. */
+static inline int test_fewer(void)
+{
+    const char *fewer = getenv("TEST_FEWER");
+    return fewer == NULL || atoi(fewer) < 1 ? 1 : atoi(fewer);
+}
+
+/* An iteration count that only sets how thorough a test is, divided by the slowness and by TEST_FEWER. */
 static inline int test_many(int many)
 {
-    return many < test_slowness() ? 1 : many / test_slowness();
+    int divisor = test_slowness() * test_fewer();
+    return many < divisor ? 1 : many / divisor;
 }
 
 /* The longest time, in seconds, that a test waits for an expected state. */
