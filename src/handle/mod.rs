@@ -430,8 +430,8 @@ impl<T: Object> Handle<T> {
     }
 
     /// Destroys the object if it has dropped its reference to itself and there is no other one. Called by the thread
-    /// that has made the object drop that reference, after a read-modify-write operation that followed this change. The
-    /// object may have been destroyed before.
+    /// that has made the object drop that reference, after a read-modify-write operation that followed this change, and
+    /// in a child of fork that may not have that thread. The object may have been destroyed before.
     #[inline(always)]
     pub(crate) fn destroy_if_only_self_ref(object: &'static T, tag: u64) {
         if Self::claim_dropped_self_ref(object, tag) {

@@ -139,3 +139,50 @@ pub(super) fn finish_locked(
     deferred.wake();
     Handle::destroy_if_only_self_ref(timer, tag);
 }
+
+#[cfg(all(test, target_os = "linux", not(model)))]
+mod tests {
+    use super::*;
+    use core::ffi::c_void;
+
+    use crate::error::Error;
+    use crate::timer::object::CANCELLED;
+
+    fn is_alive_after_free(timer: Handle<Timer>, thread: Handle<Thread>) -> bool {
+        thread.free().unwrap();
+        timer.interval() != Err(Error::Handle) || thread.ident() != Err(Error::Handle)
+    }
+
+    /// The worker, or the thread that cancels the timer, destroys it after it has unlocked the registry mutex. Another
+    /// thread may fork in between.
+    #[test]
+    fn a_child_destroys_a_timer_that_was_finished_but_not_destroyed_at_the_fork() {
+        // SAFETY: without a function, the argument is not used.
+        let timer =
+            unsafe { Handle::<Timer>::new(f64::INFINITY, None, core::ptr::null_mut::<c_void>()) }.unwrap();
+        let thread = timer.thread().unwrap().add_ref().unwrap();
+        timer.start().unwrap();
+        timer.free().unwrap();
+        let (timer_slot, tag) = timer.check().unwrap();
+        let (thread_slot, _) = thread.check().unwrap();
+        {
+            let mut registry = registry::lock();
+            let _ = registry.finish_timer(thread_slot);
+            timer_slot.set_state(CANCELLED);
+            timer_slot.set_finished();
+        }
+        // SAFETY: the child only frees the objects and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_alive = is_alive_after_free(timer, thread);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(is_alive.into()) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        Handle::destroy_if_only_self_ref(timer_slot, tag);
+        assert!(!is_alive_after_free(timer, thread));
+    }
+}

@@ -199,3 +199,11 @@ pub(crate) fn discard_after_fork(thread: &'static Thread) {
         Handle::destroy_if_only_self_ref(object, tag);
     }
 }
+
+/// In a child of fork: destroys the timer of `thread` if it has finished and has no other references. Without this, no
+/// thread would do so if the parent's thread that finished the timer had not destroyed it yet at the fork.
+pub(crate) fn destroy_finished_after_fork(thread: &'static Thread) {
+    if let Ok((object, tag)) = Handle::<Timer>::from_bits(thread.timer_bits()).check() {
+        Handle::destroy_if_only_self_ref(object, tag);
+    }
+}
