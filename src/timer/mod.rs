@@ -165,4 +165,45 @@ mod tests {
         soon.free().unwrap();
         never.free().unwrap();
     }
+
+    #[cfg(all(target_os = "linux", not(model)))]
+    fn is_alive_after_free(timer: Handle<Timer>, thread: Handle<Thread>) -> bool {
+        thread.free().unwrap();
+        let is_stale = |error| error == Some(crate::error::Error::Handle);
+        !is_stale(timer.interval().err()) || !is_stale(thread.ident().err())
+    }
+
+    /// The worker, or the thread that cancels the timer, destroys it after it has unlocked the registry mutex. Another
+    /// thread may fork in between.
+    #[cfg(all(target_os = "linux", not(model)))]
+    #[test]
+    fn a_child_destroys_a_timer_that_was_finished_but_not_destroyed_at_the_fork() {
+        // SAFETY: without a function, the argument is not used.
+        let timer =
+            unsafe { Handle::<Timer>::new(f64::INFINITY, None, core::ptr::null_mut::<c_void>()) }.unwrap();
+        let thread = timer.thread().unwrap().add_ref().unwrap();
+        timer.start().unwrap();
+        timer.free().unwrap();
+        let (timer_slot, tag) = timer.check().unwrap();
+        let (thread_slot, _) = thread.check().unwrap();
+        {
+            let mut registry = registry::lock();
+            let _ = registry.finish_timer(thread_slot);
+            timer_slot.set_state(CANCELLED);
+            timer_slot.set_finished();
+        }
+        // SAFETY: the child only frees the objects and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_alive = is_alive_after_free(timer, thread);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(is_alive.into()) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        Handle::destroy_if_only_self_ref(timer_slot, tag);
+        assert!(!is_alive_after_free(timer, thread));
+    }
 }
