@@ -201,9 +201,11 @@ pub(crate) fn discard_after_fork(thread: &'static Thread) {
 }
 
 /// In a child of fork: destroys the timer of `thread` if it has finished and has no other references. Without this, no
-/// thread would do so if the parent's thread that finished the timer had not destroyed it yet at the fork.
+/// thread would do so if the parent's thread that finished the timer had not destroyed it yet at the fork, or had only
+/// begun to.
 pub(crate) fn destroy_finished_after_fork(thread: &'static Thread) {
-    if let Ok((object, tag)) = Handle::<Timer>::from_bits(thread.timer_bits()).check() {
-        Handle::destroy_if_only_self_ref(object, tag);
+    // A new reference also resolves `DYING`, and its release destroys the timer.
+    if let Ok(timer) = Handle::<Timer>::from_bits(thread.timer_bits()).internal_ref() {
+        timer.internal_unref();
     }
 }
