@@ -740,7 +740,8 @@ size_t threading_active_count(void);
  *
  * The list also contains daemon threads, pending timers and dummy threads; a dummy thread counts as
  * started when it is registered. The list does not contain threads that have not been started or have
- * ended. It is a snapshot, and holds a reference to each of its threads until it is freed.
+ * ended, except for the main thread, which stays in the list when a shutdown has marked it as ended. It
+ * is a snapshot, and holds a reference to each of its threads until it is freed.
  *
  * \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with
  *     THREADING_ERR_NO_MEMORY if there is not enough memory

@@ -311,11 +311,12 @@ impl Handle<Barrier> {
         self.read(|barrier| barrier.parties.load(Ordering::Acquire))
     }
 
-    /// The number of threads that have arrived; a snapshot.
+    /// The number of threads that have arrived, 0 if the barrier is broken; a snapshot.
     pub fn n_waiting(self) -> Result<usize> {
         self.read_round(|barrier, round| {
             happens_after(barrier.annotation_address(barrier.round_number.load(Ordering::Relaxed)));
-            round.arrived
+            // An abort during the action leaves `arrived` to the thread that runs it.
+            if round.broken { 0 } else { round.arrived }
         })
     }
 
@@ -540,6 +541,7 @@ mod tests {
             assert_eq!(barrier.wait(), Err(Error::BarrierInAction));
             assert_eq!(barrier.n_waiting(), Ok(1));
             barrier.abort().unwrap();
+            assert_eq!((barrier.broken(), barrier.n_waiting()), (Ok(true), Ok(0)));
             0
         }
         let mut bits = 0usize;

@@ -444,14 +444,15 @@ impl<T: Object> Handle<T> {
     /// drop its reference to itself. Each thread makes its change before it looks at the other's (Dekker's pattern), so
     /// that at least one of them finds both.
     #[inline(always)]
-    fn claim_dropped_self_ref(object: &'static T, tag: u64) -> bool {
+    pub(crate) fn claim_dropped_self_ref(object: &'static T, tag: u64) -> bool {
         fence_after_rmw();
         // If the state is that of a later object in the slot, the generation in the references is, too.
         object.has_dropped_self_ref() && object.header().claim_self_ref(tag)
     }
 
+    /// Destroys the object, for a caller that must do so.
     #[inline(never)]
-    fn destroy_object_out_of_line(object: &'static T, tag: u64) {
+    pub(crate) fn destroy_object_out_of_line(object: &'static T, tag: u64) {
         Self::destroy_object(object, tag);
     }
 

@@ -14,8 +14,11 @@ use crate::sys;
 use crate::time::Deadline;
 
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    // The thread may be preempted between the two readings of the clock. In this order, the wait is then longer than
+    // necessary, and not shorter.
     let limit = (deadline != Deadline::NEVER).then(|| {
-        Instant::now().checked_add(Duration::from_nanos(deadline.0.saturating_sub(Deadline::now().0)))
+        let remaining = Duration::from_nanos(deadline.0.saturating_sub(Deadline::now().0));
+        Instant::now().checked_add(remaining)
     });
     // SAFETY: the key is the address of the word, on which only this library parks; the callbacks neither panic nor
     // call `parking_lot_core`.

@@ -48,13 +48,20 @@ unsafe impl Object for Thread {
 
 impl Thread {
     /// In a child of fork: if the thread exists only in the parent, changes it to `DONE` and drops its reference to
-    /// itself. Its argument and the values of its thread-locals are not destroyed. The caller has a reference to it.
+    /// itself, and its timer's. Its argument and the values of its thread-locals are not destroyed. The caller has a
+    /// reference to it.
     pub(crate) fn finish_if_only_in_parent(&'static self) {
         if !self.exists_only_in_parent() {
             return;
         }
         let state = self.state.load(Ordering::Acquire) & STATE_MASK;
-        if state == NOT_STARTED || !self.set_done() {
+        if state == NOT_STARTED {
+            return;
+        }
+        if !self.set_done() {
+            if self.has_flag(TIMER) {
+                timer_object::destroy_finished_after_fork(self);
+            }
             return;
         }
         self.links.clear();

@@ -165,4 +165,59 @@ mod tests {
         soon.free().unwrap();
         never.free().unwrap();
     }
+
+    #[cfg(all(target_os = "linux", not(model)))]
+    fn is_alive_after_free(timer: Handle<Timer>, thread: Handle<Thread>) -> bool {
+        thread.free().unwrap();
+        let is_stale = |error| error == Some(crate::error::Error::Handle);
+        !is_stale(timer.interval().err()) || !is_stale(thread.ident().err())
+    }
+
+    /// Checks that a child destroys a timer that has finished, if it is forked before the parent's thread that finished
+    /// the timer has begun to destroy it, or when that thread `has_begun`.
+    #[cfg(all(target_os = "linux", not(model)))]
+    fn fork_before_finished_timer_is_destroyed(has_begun: bool) {
+        // SAFETY: without a function, the argument is not used.
+        let timer = unsafe { Handle::<Timer>::new(f64::INFINITY, None, core::ptr::null_mut()) }.unwrap();
+        let thread = timer.thread().unwrap().add_ref().unwrap();
+        timer.start().unwrap();
+        timer.free().unwrap();
+        let (timer_slot, tag) = timer.check().unwrap();
+        let (thread_slot, _) = thread.check().unwrap();
+        {
+            let mut registry = registry::lock();
+            let _ = registry.finish_timer(thread_slot);
+            timer_slot.set_state(CANCELLED);
+            timer_slot.set_finished();
+        }
+        if has_begun {
+            assert!(Handle::claim_dropped_self_ref(timer_slot, tag));
+        }
+        // SAFETY: the child only frees the objects and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_alive = is_alive_after_free(timer, thread);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(is_alive.into()) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0, "has_begun: {has_begun}");
+        if has_begun {
+            Handle::destroy_object_out_of_line(timer_slot, tag);
+        } else {
+            Handle::destroy_if_only_self_ref(timer_slot, tag);
+        }
+        assert!(!is_alive_after_free(timer, thread));
+    }
+
+    /// The worker, or the thread that cancels the timer, destroys it after it has unlocked the registry mutex and woken
+    /// the joiners. One of them may have forked by then.
+    #[cfg(all(target_os = "linux", not(model)))]
+    #[test]
+    fn a_child_destroys_a_timer_that_was_finished_but_not_destroyed_at_the_fork() {
+        fork_before_finished_timer_is_destroyed(false);
+        fork_before_finished_timer_is_destroyed(true);
+    }
 }

@@ -199,3 +199,13 @@ pub(crate) fn discard_after_fork(thread: &'static Thread) {
         Handle::destroy_if_only_self_ref(object, tag);
     }
 }
+
+/// In a child of fork: destroys the timer of `thread` if it has finished and has no other references. Without this, no
+/// thread would do so if the parent's thread that finished the timer had not destroyed it yet at the fork, or had only
+/// begun to.
+pub(crate) fn destroy_finished_after_fork(thread: &'static Thread) {
+    // A new reference also resolves `DYING`, and its release destroys the timer.
+    if let Ok(timer) = Handle::<Timer>::from_bits(thread.timer_bits()).internal_ref() {
+        timer.internal_unref();
+    }
+}

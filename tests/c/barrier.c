@@ -390,9 +390,17 @@ static void break_in_the_action(threading_status (*inside)(threading_barrier *),
     }
 }
 
+static threading_status abort_and_check(threading_barrier *barrier)
+{
+    CHECK_INT(threading_barrier_n_waiting(barrier), 3);
+    CHECK_STATUS(threading_barrier_abort(barrier), THREADING_OK);
+    CHECK_INT(threading_barrier_n_waiting(barrier), 0);
+    return THREADING_OK;
+}
+
 static void abort_in_the_action(void)
 {
-    break_in_the_action(threading_barrier_abort, true);
+    break_in_the_action(abort_and_check, true);
 }
 
 static void reset_in_the_action(void)

@@ -5,10 +5,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 
-enum clock { REAL, AHEAD, BEHIND, STOPPED };
+enum clock { REAL, AHEAD, BEHIND, STOPPED, DELAYED };
 
 static _Atomic(enum clock) clock_of_process;
 static struct timespec stopped_at;
+static atomic_int readings_before_delay; /* one reading of the clock that is DELAYED is preceded by a delay */
+static const double reading_delay = 0.02;
 
 /* The library calls these two functions instead of libc's, as it would call those of a preloaded library. */
 int clock_gettime(clockid_t id, struct timespec *time)
@@ -21,6 +23,8 @@ int clock_gettime(clockid_t id, struct timespec *time)
         memcpy(&function, &symbol, sizeof function);
         atomic_store(&real, function);
     }
+    if (atomic_load(&clock_of_process) == DELAYED && atomic_fetch_sub(&readings_before_delay, 1) == 0)
+        sleep_for(reading_delay);
     result = function(id, time);
     if (result == 0 && id == CLOCK_MONOTONIC) {
         enum clock clock = atomic_load(&clock_of_process);
@@ -132,6 +136,25 @@ static void clock_stopped(void)
     waits_with_clock(STOPPED);
 }
 
+/* As if the thread were preempted before one of the readings. */
+static void clock_delayed(void)
+{
+    const double seconds = 1.5 * reading_delay;
+    threading_event *event = threading_event_new();
+    CHECK(event != NULL);
+    for (int readings = 0; readings < 8; readings++) {
+        threading_status status;
+        double start = now();
+        atomic_store(&readings_before_delay, readings);
+        atomic_store(&clock_of_process, DELAYED);
+        status = threading_event_wait_timeout(event, seconds);
+        atomic_store(&clock_of_process, REAL);
+        CHECK_RESULT(status, THREADING_TIMED_OUT);
+        CHECK_AT_LEAST(now() - start, seconds);
+    }
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
 static void unused_arguments_are_zero(void)
 {
     threading_event *event = threading_event_new();
@@ -157,6 +180,7 @@ static const struct test_case cases[] = {
     {"waits end on time if clock_gettime is two days ahead", clock_ahead},
     {"waits end on time if clock_gettime is two days behind", clock_behind},
     {"waits end on time if clock_gettime does not advance", clock_stopped},
+    {"a wait does not end before its timeout if its thread is preempted while it reads the clock", clock_delayed},
 };
 
 TEST_MAIN(cases)
