@@ -529,6 +529,20 @@ def many_threads(programs):
         check(used < LIMIT / 3, f"the dump takes {used:.1f} s")
 
 
+def exit_of_many(programs):
+    """if the exit and many threads hang, their reports are made by two threads, and in a short time"""
+    def reports():
+        return program.hooked.read_bytes().count(b"threading: process ")
+
+    def used():
+        fields = pathlib.Path(f"/proc/{program.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "exit_of_many", directory) as program:
+        wait_until(lambda: reports() >= 3, lambda: f"three reports; there are {reports()} after {used()} s of CPU time")
+        check(used() < LIMIT / 6, f"the reports take {used()} s of CPU time")
+
+
 def errors(programs):
     """errors are reported"""
     check_equal(tool(2**22 + 1, status=1), f"threading-dump: there is no process {2**22 + 1}\n", "no process")
@@ -682,7 +696,7 @@ def printers(programs):
 
 
 CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, namespaces,
-         unused_copy, mapped_as_data, odd_names, many_threads, errors, other_version, damaged_memory, truncated_core,
+         unused_copy, mapped_as_data, odd_names, many_threads, exit_of_many, errors, other_version, damaged_memory, truncated_core,
          printers]
 
 

@@ -450,6 +450,15 @@ static void many(void)
     }
 }
 
+/* Many threads wait for a lock that main owns, and the exit of main waits for them. */
+static void exit_of_many(void)
+{
+    CHECK(threading_set_stack_size(65536) == THREADING_OK);
+    CHECK(threading_lock_acquire(accounts) == THREADING_OK);
+    for (int index = 0; index < 1000; index++)
+        start(NULL, acquire_lock, accounts);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -462,7 +471,7 @@ int main(int argc, char **argv)
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
         {"forming", forming},     {"exit_chain", exit_chain},
         {"barrier_action", barrier_action}, {"ended_main", ended_main}, {"foreign", foreign},
-        {"mapped", mapped},       {"many", many},
+        {"mapped", mapped},       {"many", many},               {"exit_of_many", exit_of_many},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
