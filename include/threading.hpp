@@ -1815,7 +1815,7 @@ public:
      *
      * \param predicate a callable without arguments, whose result converts to bool; an exception thrown by it is
      *         rethrown with the lock held
-     * \throws as wait(); any exception thrown by the predicate
+     * \throws as wait(); any exception thrown by the predicate; error with errc::value (a null function pointer)
      *
      * \blocks until the predicate is true
      * \threadsafety any thread that holds the lock
@@ -1854,7 +1854,8 @@ public:
      * \param predicate a callable without arguments, whose result converts to bool; an exception thrown by it is
      *         rethrown with the lock held
      * \return true if the predicate is true, false if the timeout expired and the predicate is still false
-     * \throws as wait(); any exception thrown by the predicate; error with errc::value (NaN)
+     * \throws as wait(); any exception thrown by the predicate; error with errc::value (NaN, or a null function
+     *         pointer)
      *
      * \blocks until the predicate is true or the timeout expires
      * \threadsafety any thread that holds the lock
@@ -1937,6 +1938,7 @@ private:
     template <class Predicate>
     bool wait_predicate(Predicate &predicate, double seconds)
     {
+        detail::check_callable(predicate);
         predicate_call<Predicate> call{predicate, nullptr};
         void *arg = std::addressof(call);
         const threading_status status =

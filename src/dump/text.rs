@@ -104,7 +104,7 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
     if wait.object == SLEEP {
         lines.text(say::SLEEPS);
     } else if wait.object == PROCESS_EXIT {
-        exit(lines, snapshot);
+        exit(lines);
     } else if wait.object == EXIT_CALLBACKS {
         lines.text(say::WAITS_FOR_CALLBACKS);
     } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
@@ -181,9 +181,10 @@ fn lock_owner(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait) {
 }
 
 /// Adds how many threads and timers the process exit waits for.
-fn exit(lines: &mut Lines, snapshot: &Snapshot) {
-    let mut threads = 0;
-    snapshot.for_each(&mut |entry| threads += usize::from(entry.thread.is_some_and(registry::is_awaited)));
+fn exit(lines: &mut Lines) {
+    // Not the snapshot's: without an index, that would search for the next thread each time, and each thread that is
+    // deadlocked with the exit needs the number.
+    let threads = threads::live_threads().filter(|thread| registry::is_awaited(thread)).count();
     lines.text(say::EXITS).count(threads, say::NON_DAEMON);
     // The count of the registry includes the pending timers.
     let timers = registry::try_awaited_count().map_or(0, |awaited| awaited.saturating_sub(threads));

@@ -149,14 +149,22 @@ pub(crate) fn identity(fd: c_int) -> Option<(u64, u64)> {
     }
 }
 
-/// Creates a file, or empties it, and opens it for writing at its end.
+/// Creates a file, or empties it, and opens it for writing at its end. Its descriptor is not one of the three standard
+/// ones: in a process that was started without them, others write there what they write to standard error, for example.
 pub(crate) fn create(path: &CStr) -> Result<c_int> {
     const FLAGS: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | libc::O_CLOEXEC;
-    let file = with_cancel_disabled(|| {
+    const FIRST: c_int = libc::STDERR_FILENO + 1;
+    let opened = with_cancel_disabled(|| {
         // SAFETY: the path ends with NUL.
         sys::preserving_errno(|| unsafe { libc::open(path.as_ptr(), FLAGS, 0o666 as libc::c_uint) })
     });
-    if file < 0 { Err(Error::System) } else { Ok(file) }
+    if (0..FIRST).contains(&opened) {
+        // SAFETY: the descriptor is valid until it is closed.
+        let file = sys::preserving_errno(|| unsafe { libc::fcntl(opened, libc::F_DUPFD_CLOEXEC, FIRST) });
+        close(opened);
+        return if file < 0 { Err(Error::System) } else { Ok(file) };
+    }
+    if opened < 0 { Err(Error::System) } else { Ok(opened) }
 }
 
 /// Closes a file that the library has opened.

@@ -123,6 +123,17 @@ static void predicate_may_be_any_callable()
 }
 
 #if defined(__cpp_exceptions)
+static void null_predicates_are_errors()
+{
+    bool (*none)() = nullptr;
+    Condition condition;
+    const std::lock_guard guard(condition);
+    CHECK_ERROR(condition.wait(none), errc::value);
+    CHECK_ERROR(condition.wait_for(1s, none), errc::value);
+    CHECK_ERROR(condition.wait_until(test::steady::now(), none), errc::value);
+    CHECK(condition.is_owned());
+}
+
 // The wait rethrows the exception of the predicate with all recursion levels of the lock held.
 static void predicate_exception_reaches_the_caller()
 {
@@ -197,6 +208,7 @@ static const test::Case cases[] = {
     {"notify wakes the given number of waiters", notify_wakes_n_waiters},
     {"a wait releases all recursion levels", wait_releases_all_recursion_levels},
     {"a predicate may be any callable", predicate_may_be_any_callable},
+    {"a predicate that is a null pointer is an error", null_predicates_are_errors},
 #if defined(__cpp_exceptions)
     {"an exception of the predicate reaches the caller, with the lock held", predicate_exception_reaches_the_caller},
 #endif

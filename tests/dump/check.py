@@ -472,6 +472,77 @@ def unused_copy(programs):
                    lambda: f"{EXPECTED['missing_party']}\nThe last dump is\n{tool(program.pid, status=None)}")
 
 
+def mapped_as_data(programs):
+    """a program or library that is also mapped as data is read from where it was loaded"""
+    for program in programs:
+        with tempfile.TemporaryDirectory() as directory, Program(program, "mapped", directory) as process:
+            wait_until(lambda: mask(tool(process.pid, status=None)) == EXPECTED["missing_party"],
+                       lambda: f"{EXPECTED['missing_party']}\nThe last dump is\n{tool(process.pid, status=None)}")
+        for path in [program, *libraries_of(program)]:
+            code = ("import mmap, sys; file = open(sys.argv[1], 'rb'); "
+                    "mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ); input()")
+            with subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE) as other:
+                try:
+                    maps = pathlib.Path(f"/proc/{other.pid}/maps")
+                    wait_until(lambda: pathlib.Path(path).resolve().name in maps.read_text(), "mapping")
+                    found = tool(other.pid, status=1)
+                    check("does not use libthreading" in found, f"{path} as data of a program without it: {found}")
+                finally:
+                    other.kill()
+
+
+def odd_names(programs):
+    """paths and names may contain any characters"""
+    with tempfile.TemporaryDirectory() as directory:
+        for index, name in enumerate(("\x0b", "\x1c", "\x85", "\u2028", "a\nb", " ", "\udcff")):
+            odd = pathlib.Path(directory) / str(index) / f"{name}x"
+            odd.parent.mkdir()
+            shutil.copy(programs[0], odd)
+            with Program(odd, "missing_party", odd.parent) as process:
+                wait_until(lambda: mask(tool(process.pid, status=None)) == EXPECTED["missing_party"],
+                           lambda: f"{EXPECTED['missing_party']}\nThe last dump is\n{tool(process.pid, status=None)}")
+        sleep = pathlib.Path(directory) / "\x1b[7m\x07"
+        shutil.copy(shutil.which("sleep"), sleep)
+        with subprocess.Popen([sleep, "1000"]) as other:
+            try:
+                expected = f"threading-dump: process {other.pid} (\\x1b[7m\\x07) does not use "
+                wait_until(lambda: tool(other.pid, status=1).startswith(expected),
+                           lambda: f"{expected}\nThe last message is\n{tool(other.pid, status=1)}")
+            finally:
+                other.kill()
+
+
+def many_threads(programs):
+    """the time of a dump is not quadratic in the number of threads that wait in the same way"""
+    with tempfile.TemporaryDirectory() as directory, \
+            Program(programs[0], "many", directory, THREADING_DEBUG="") as process:
+        def tasks():
+            return len(os.listdir(f"/proc/{process.pid}/task"))
+        wait_until(lambda: tasks() == 2402, lambda: f"2402 threads; there are {tasks()}")
+        began = time.monotonic()
+        text = tool(process.pid)
+        used = time.monotonic() - began
+        check(text.startswith(f"threading: process {process.pid}, 2402 threads\n"), text[:100])
+        for line, number in (('"party" .*at barrier .* .800 of 801 arrived', 800), ('"outside" .* in futex', 800),
+                             ('"joiner" .* joins "(first|joiner)"', 800)):
+            wait_until(lambda: len(re.findall(line, tool(process.pid))) == number, f"{number} lines {line}")
+        check(used < LIMIT / 3, f"the dump takes {used:.1f} s")
+
+
+def exit_of_many(programs):
+    """if the exit and many threads hang, their reports are made by two threads, and in a short time"""
+    def reports():
+        return program.hooked.read_bytes().count(b"threading: process ")
+
+    def used():
+        fields = pathlib.Path(f"/proc/{program.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "exit_of_many", directory) as program:
+        wait_until(lambda: reports() >= 3, lambda: f"three reports; there are {reports()} after {used()} s of CPU time")
+        check(used() < LIMIT / 6, f"the reports take {used()} s of CPU time")
+
+
 def errors(programs):
     """errors are reported"""
     check_equal(tool(2**22 + 1, status=1), f"threading-dump: there is no process {2**22 + 1}\n", "no process")
@@ -530,6 +601,17 @@ def other_version(programs):
             wait_until(lambda: "does not use" not in tool(process.pid, status=1), "library")
             found = tool(process.pid, status=1)
             check(f"(layout 77; this threading-dump knows layout {version})" in found, found)
+        # The file is damaged: its note consists of zeros, or has no entries.
+        end = at + 4 + -(-len(note) // 4) * 4
+        descriptor, = struct.unpack_from("=I", data, at - 4)
+        for cleared in (range(end + 12, end + descriptor), range(end, end + 12)):
+            changed.unlink()
+            changed.write_bytes(data[:cleared.start] + bytes(len(cleared)) + data[cleared.stop:])
+            changed.chmod(0o755)
+            with Program(changed, "missing_party", directory) as process:
+                wait_until(lambda: "does not use" not in tool(process.pid, status=1), "library")
+                found = tool(process.pid, status=1)
+                check(found.startswith("threading-dump: ") and found.count("\n") == 1, found)
 
 
 def damaged_memory(programs):
@@ -540,6 +622,9 @@ def damaged_memory(programs):
         process.stop()
         layout = module.find_layouts(module.Process(process.pid))[0]
         table = layout.arenas + layout.thread_kind * layout.arena_size + layout.arena_table
+        with open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(table)
+            intact = memory.read(layout.word)
         # The table of blocks gets a length of 2 to the power of this, and an address at which nothing is mapped.
         for length in range(layout.table_alignment):
             with open(f"/proc/{process.pid}/mem", "r+b", buffering=0) as memory:
@@ -547,6 +632,16 @@ def damaged_memory(programs):
                 memory.write(length.to_bytes(layout.word, sys.byteorder))
             found = tool(process.pid, status=1)
             check(found.startswith("threading-dump: ") and "its memory cannot be read at 0x0" in found, found)
+        # The list of the waiters' records is a circle.
+        with open(f"/proc/{process.pid}/mem", "r+b", buffering=0) as memory:
+            memory.seek(table)
+            memory.write(intact)
+            memory.seek(layout.waiter_chunks)
+            chunk = int.from_bytes(memory.read(layout.word), sys.byteorder)
+            memory.seek(chunk + layout.waiter_next)
+            memory.write(chunk.to_bytes(layout.word, sys.byteorder))
+        found = tool(process.pid, status=1)
+        check("damaged" in found and "Traceback" not in found, found)
 
 
 def truncated_core(programs):
@@ -561,6 +656,12 @@ def truncated_core(programs):
         for size in (len(data) // 2, 2000, 200, 20):
             core.write_bytes(data[:size])
             check(tool(core, status=1).startswith("threading-dump: "), "no message")
+        module = load_tool()
+        for segment in module.Elf(lambda offset, size: data[offset:offset + size]).segments:
+            if segment.kind == module.PT_NOTE:
+                # The size of the first note, which describes a thread or the process.
+                core.write_bytes(data[:segment.offset + 4] + bytes(4) + data[segment.offset + 8:])
+                check_equal(tool(core, status=1), f"threading-dump: {core} is damaged\n", "a damaged core")
 
 
 def printers(programs):
@@ -595,7 +696,7 @@ def printers(programs):
 
 
 CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, namespaces,
-         unused_copy, errors, other_version, damaged_memory, truncated_core,
+         unused_copy, mapped_as_data, odd_names, many_threads, exit_of_many, errors, other_version, damaged_memory, truncated_core,
          printers]
 
 

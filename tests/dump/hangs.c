@@ -1,5 +1,6 @@
 /* A program that hangs: hangs HANG [FD]. With FD, a SIGUSR1 makes a dump to this file descriptor. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,6 +140,12 @@ static void *sleep_long(void *arg)
 static void *acquire_with_timeout(void *arg)
 {
     CHECK(threading_lock_acquire_timeout(arg, 3600) == THREADING_TIMED_OUT);
+    return NULL;
+}
+
+static void *lock_mutex(void *mutex)
+{
+    CHECK(pthread_mutex_lock(mutex) == 0);
     return NULL;
 }
 
@@ -403,6 +412,53 @@ static void exit_chain(void)
     start("joiner", join, daemon);
 }
 
+/* Maps the program and the library as data, as programs do that read the names of their functions. */
+static void mapped(void)
+{
+    char line[4096];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    CHECK(maps != NULL);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        char *path = strchr(line, '/');
+        unsigned long offset;
+        if (path == NULL || sscanf(line, "%*s %*s %lx", &offset) != 1 || offset != 0)
+            continue;
+        path[strcspn(path, "\n")] = '\0';
+        struct stat status;
+        int file = open(path, O_RDONLY);
+        CHECK(file >= 0 && fstat(file, &status) == 0);
+        CHECK(mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, file, 0) != MAP_FAILED);
+        CHECK(close(file) == 0);
+    }
+    CHECK(fclose(maps) == 0);
+    missing_party();
+}
+
+/* Many threads that join each other in a row, many at a barrier, and many in futex(2) outside of the library. */
+static void many(void)
+{
+    enum { EACH = 800 };
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    CHECK(threading_set_stack_size(65536) == THREADING_OK);
+    CHECK(pthread_mutex_lock(&mutex) == 0);
+    CHECK((barrier = threading_barrier_new(EACH + 1, NULL, NULL)) != NULL);
+    threading_thread *last = start("first", wait_for_event, NULL);
+    for (int index = 0; index < EACH; index++) {
+        start("party", arrive, NULL);
+        start("outside", lock_mutex, &mutex);
+        last = start("joiner", join, last);
+    }
+}
+
+/* Many threads wait for a lock that main owns, and the exit of main waits for them. */
+static void exit_of_many(void)
+{
+    CHECK(threading_set_stack_size(65536) == THREADING_OK);
+    CHECK(threading_lock_acquire(accounts) == THREADING_OK);
+    for (int index = 0; index < 1000; index++)
+        start(NULL, acquire_lock, accounts);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -415,6 +471,7 @@ int main(int argc, char **argv)
         {"contended", contended}, {"exit_callbacks", exit_callbacks},
         {"forming", forming},     {"exit_chain", exit_chain},
         {"barrier_action", barrier_action}, {"ended_main", ended_main}, {"foreign", foreign},
+        {"mapped", mapped},       {"many", many},               {"exit_of_many", exit_of_many},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);

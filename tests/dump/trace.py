@@ -221,6 +221,15 @@ def closed(runner):
     runner.run("closed", THREADING_DEBUG=f"trace={runner.path}")
 
 
+def standard(runner):
+    """the file of a trace does not take the place of a standard one that was closed"""
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", runner.program, "exits", runner.path],
+                          timeout=LIMIT, env={**os.environ, "THREADING_DEBUG": f"trace={runner.path},unknown"})
+    check_equal(done.returncode, 0)
+    # Otherwise, the message about the unknown word is in it.
+    check(len(runner.trace().arrows) >= 1, "no arrow")
+
+
 def killed(runner):
     """the file of a process that was killed lacks only the end of the array"""
     runner.run("killed", status=-9)
@@ -243,8 +252,8 @@ def variable(runner):
                              "trace=/nonexistent/file\n")
 
 
-CASES = [each_kind, notified_before_it_parks, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, closed, killed,
-         variable]
+CASES = [each_kind, notified_before_it_parks, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, closed,
+         standard, killed, variable]
 
 
 def main():
