@@ -92,9 +92,11 @@ pub(crate) fn current_or_create() -> Result<&'static Table> {
 }
 
 /// Runs one destructor round: destroys the calling thread's values and attributes, except those that the destructors
-/// set. Returns false if there were none.
+/// set. Returns false if there were none, or if a destructor has forked and this is the child: there, the calling thread
+/// is the main thread, whose values are destroyed at process exit.
 pub(crate) fn destroy_round() -> bool {
     let Some(table) = current() else { return false };
+    let epoch = fork_epoch();
     table.begin_round();
     let mut any = false;
     loop {
@@ -103,6 +105,9 @@ pub(crate) fn destroy_round() -> bool {
         while let Some(pending) = table.take_older(&mut at) {
             found = true;
             pending.run();
+            if fork_epoch() != epoch {
+                return false;
+            }
         }
         // A destructor that sets a value for another local may have caused a rehash, which moves cells to positions
         // that the search has passed.

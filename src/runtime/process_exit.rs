@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
+use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::fork_lock::ForkLock;
 use crate::sync::hang_watch;
 use crate::sync::hang_watch::ExitWatch;
@@ -57,7 +58,10 @@ pub(crate) fn run() {
         })
     });
     catch_panic(|| {
-        if registry::is_main(ident::ident()) {
+        // Again in a child that a destructor has forked, for the values that are left.
+        let mut destroyed_in = None;
+        while registry::is_main(ident::ident()) && destroyed_in != Some(fork_epoch()) {
+            destroyed_in = Some(fork_epoch());
             tables::destroy_all();
         }
     });

@@ -61,11 +61,11 @@ fn run_round(round: u32) {
             _ => {}
         }
     });
-    let is_main = registry::is_main(ident::ident());
+    let is_main = || registry::is_main(ident::ident());
     // ThreadSanitizer stops tracking a thread before the last round, in which code that it has instrumented cannot
     // run. So while a race detector is active, the last two rounds of destruction are run in the next to last one.
     let destructions = match round {
-        _ if is_main => 0, // the main thread's values are destroyed at process exit, after the threads are joined
+        _ if is_main() => 0, // the main thread's values are destroyed at process exit, after the threads are joined
         LAST_ROUND if is_active() => 0,
         NEXT_TO_LAST_ROUND if is_active() => 2,
         _ => 1,
@@ -73,9 +73,13 @@ fn run_round(round: u32) {
     for _ in 0..destructions {
         catch_panic(|| {
             inject(FaultPoint::ThreadExit);
-            tables::destroy_round();
+            if !is_main() {
+                tables::destroy_round();
+            }
         });
     }
+    // A destructor may have forked, and this may be the child.
+    let is_main = is_main();
     // While a race detector is active, the main thread's last round is the next to last one, too: in a child of fork,
     // ThreadSanitizer may stop tracking the main thread.
     let last_round = if is_main && is_active() { NEXT_TO_LAST_ROUND } else { LAST_ROUND };

@@ -469,10 +469,12 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
 /// Called after a timer's function: destroys the argument and the values of locals, and resets the identity of the
 /// worker.
 fn finish_callback(thread: &'static Thread) {
+    // If a destructor has forked, and this is the child, the thread is the main thread, and no longer a timer's.
     thread.destroy_arg();
-    tables::destroy_all();
+    if thread.has_flag(TIMER) {
+        tables::destroy_all();
+    }
     if !thread.has_flag(TIMER) {
-        // A destructor forked, and this is the child.
         return;
     }
     tables::free_current();

@@ -2,6 +2,7 @@
 #include "sandbox.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
 static threading_local *local_new(threading_destructor destructor)
 {
@@ -994,6 +995,100 @@ static void fork_in_last_free(void)
     end_last_free();
 }
 
+/* --------------------------------------------------------------------------------- forks at the end of a thread */
+
+enum { LOCALS_AT_END = 3 };
+
+static struct {
+    threading_local *locals[LOCALS_AT_END];
+    atomic_int *destroyed; /* by the child, in memory that it shares with the parent */
+    atomic_int thread_ended;
+    pid_t child; /* -1 before the fork */
+} at_end;
+
+static void *end_late(void *arg)
+{
+    sleep_for(0.02);
+    atomic_store(&at_end.thread_ended, 1);
+    return arg;
+}
+
+/* A destructor. In the child, the thread that has forked ends as the main thread, which waits for another one. */
+static void fork_once(void *value)
+{
+    (void)value;
+    if (at_end.child != -1)
+        return;
+    at_end.child = fork();
+    may_change_errno();
+    if (at_end.child == 0)
+        CHECK_STATUS(threading_thread_free(spawn(end_late, NULL)), THREADING_OK);
+}
+
+static void destroy_after_the_join(void *value)
+{
+    (void)value;
+    if (at_end.child == 0) {
+        CHECK_INT(atomic_load(&at_end.thread_ended), 1);
+        atomic_fetch_add(at_end.destroyed, 1);
+    }
+}
+
+static void destroy_or_fork(void *value)
+{
+    if (at_end.child == -1)
+        fork_once(value);
+    else
+        destroy_after_the_join(value);
+}
+
+static void *set_values_at_end(void *arg)
+{
+    for (int i = 0; i < LOCALS_AT_END; i++)
+        CHECK_STATUS(threading_local_set(at_end.locals[i], arg), THREADING_OK);
+    return arg;
+}
+
+static void fork_at_the_end(bool in_timer, bool by_argument)
+{
+    threading_timer *timer = NULL;
+    threading_thread *thread;
+    at_end.child = -1;
+    atomic_store(at_end.destroyed, 0);
+    for (int i = 0; i < LOCALS_AT_END; i++)
+        at_end.locals[i] = local_new(by_argument ? destroy_after_the_join : destroy_or_fork);
+    fflush(stdout);
+    if (in_timer) {
+        timer = threading_timer_new(0, set_values_at_end, &one);
+        thread = threading_timer_thread(timer);
+    } else {
+        thread = threading_thread_new(set_values_at_end, &one);
+    }
+    if (by_argument)
+        CHECK_STATUS(threading_thread_set_arg_destructor(thread, fork_once), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+    CHECK_STATUS(in_timer ? threading_timer_free(timer) : threading_thread_free(thread), THREADING_OK);
+    CHECK_INT(child_status(at_end.child), 0);
+    CHECK_INT(atomic_load(at_end.destroyed), by_argument ? LOCALS_AT_END : LOCALS_AT_END - 1);
+    for (int i = 0; i < LOCALS_AT_END; i++)
+        local_free(at_end.locals[i]);
+}
+
+static void forks_at_the_end(void)
+{
+    SKIP_FORK_IF_PORTABLE();
+    SKIP_THREADS_IN_CHILD_IF_EMULATED();
+    if (TEST_SANITIZED)
+        SKIP("sanitizers do not support threads in a child of a process with threads");
+    at_end.destroyed = mmap(NULL, sizeof *at_end.destroyed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(at_end.destroyed != MAP_FAILED);
+    for (int in_timer = 0; in_timer < 2; in_timer++)
+        for (int by_argument = 0; by_argument < 2; by_argument++)
+            fork_at_the_end(in_timer, by_argument);
+    CHECK_INT(munmap(at_end.destroyed, sizeof *at_end.destroyed), 0);
+}
+
 /* ------------------------------------------------------------------------------------ without membarrier */
 
 /* Set in a process that has been without membarrier from its start. */
@@ -1089,6 +1184,8 @@ static const struct test_case cases[] = {
     {"threads may exit while the last free destroys their values", threads_exit_in_last_free},
     {"a destructor that the last free calls may fork; the child destroys no values of other threads",
      fork_in_last_free},
+    {"a child that a destructor forks at the end of a thread destroys the other values when it has joined its threads",
+     forks_at_the_end},
     {"values are destroyed where the kernel forbids membarrier after the library was loaded", membarrier_fails_later},
     {"all cases pass where the kernel forbids membarrier", membarrier_fails_always},
 };
