@@ -696,8 +696,8 @@ def printers(programs):
 
 
 CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, namespaces,
-         unused_copy, mapped_as_data, odd_names, many_threads, exit_of_many, errors, other_version, damaged_memory, truncated_core,
-         printers]
+         unused_copy, mapped_as_data, odd_names, many_threads, exit_of_many, errors, other_version,
+         damaged_memory, truncated_core, printers]
 
 
 def main():
