@@ -100,18 +100,25 @@ impl<'a> Lines<'a> {
         self.number(number as u64).text(" ").text(noun).text(if number == 1 { "" } else { "s" })
     }
 
-    /// Adds a name in quotes. Control characters, quotes and backslashes are escaped.
+    /// Adds a name in quotes. Control characters, quotes and backslashes are escaped. The control characters of UTF-8
+    /// are those of ASCII, and U+0080 to U+009F, of two bytes: terminals take U+009B for the beginning of a command.
     pub(super) fn name(&mut self, name: &[u8]) -> &mut Self {
         self.text("\"");
-        for &byte in name {
-            match byte {
-                b'"' | b'\\' => self.bytes(&[b'\\', byte]),
-                0..=31 | 127 => {
-                    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
-                    self.bytes(&[b'\\', b'x', digit(byte >> 4), digit(byte)])
-                }
-                _ => self.bytes(&[byte]),
+        for (index, &byte) in name.iter().enumerate() {
+            let is_control = match byte {
+                0..=31 | 127 => true,
+                0xc2 => matches!(name.get(index + 1), Some(0x80..=0x9f)),
+                0x80..=0x9f => name[..index].last() == Some(&0xc2),
+                _ => false,
             };
+            if is_control {
+                let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+                self.bytes(&[b'\\', b'x', digit(byte >> 4), digit(byte)]);
+            } else if matches!(byte, b'"' | b'\\') {
+                self.bytes(&[b'\\', byte]);
+            } else {
+                self.bytes(&[byte]);
+            }
         }
         self.text("\"")
     }
@@ -180,6 +187,18 @@ mod tests {
             "1 thread, 2 timers\n"
         );
         assert_eq!(written(|lines| lines.name("a\"b\\c\n\u{e9}".as_bytes())), "\"a\\\"b\\\\c\\x0a\u{e9}\"\n");
+    }
+
+    #[test]
+    fn control_characters_of_two_bytes_are_escaped() {
+        let name = "\u{9b}7m \u{a0}\u{80}\u{9f}\u{db}\u{2db}".as_bytes();
+        assert_eq!(
+            written(|lines| lines.name(name)),
+            "\"\\xc2\\x9b7m \u{a0}\\xc2\\x80\\xc2\\x9f\u{db}\u{2db}\"\n"
+        );
+        // Such a byte alone is not UTF-8, and a terminal takes it for no character.
+        let lone = |lines: &mut Lines| lines.name(b"\x9b\xc2").length;
+        assert_eq!(lone(&mut Lines::new(Output::File(-1))), 4);
     }
 
     #[test]

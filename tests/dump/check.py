@@ -81,7 +81,7 @@ threading: process #, 4 threads
 threading: process #, 3 threads
 "MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s
 "late" #  waits for semaphore "connections" (0 of 2 left, 1 waiter), for # s
-"\\"q\\\\uote\\x0a\u00e9\\"" #  waits for semaphore # (0 left, 1 waiter), for # s
+"\\"q\\\\uote\\x0a\u00e9\\xc2\\x9b\\"" #  waits for semaphore # (0 left, 1 waiter), for # s
 """,
     "forked": """\
 threading: process #, 2 threads
@@ -696,8 +696,8 @@ def printers(programs):
 
 
 CASES = [lists_agree, one_text, linked_in_any_way, running_process, forming_deadlocks, ended_main, namespaces,
-         unused_copy, mapped_as_data, odd_names, many_threads, exit_of_many, errors, other_version, damaged_memory, truncated_core,
-         printers]
+         unused_copy, mapped_as_data, odd_names, many_threads, exit_of_many, errors, other_version,
+         damaged_memory, truncated_core, printers]
 
 
 def main():

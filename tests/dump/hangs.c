@@ -226,7 +226,7 @@ static void no_permit(void)
     CHECK(threading_semaphore_acquire(semaphore) == THREADING_OK);
     CHECK(threading_semaphore_acquire(semaphore) == THREADING_OK);
     start("late", acquire_semaphore, semaphore);
-    start("\"q\\uote\n\xc3\xa9\"", acquire_semaphore, unbounded);
+    start("\"q\\uote\n\xc3\xa9\xc2\x9b\"", acquire_semaphore, unbounded);
 }
 
 static void forked(void)

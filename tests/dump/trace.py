@@ -252,8 +252,8 @@ def variable(runner):
                              "trace=/nonexistent/file\n")
 
 
-CASES = [each_kind, notified_before_it_parks, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, closed,
-         standard, killed, variable]
+CASES = [each_kind, notified_before_it_parks, names, freed, load, restarts, forked, handlers, failing, exits,
+         full_pipe, closed, standard, killed, variable]
 
 
 def main():
