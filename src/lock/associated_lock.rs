@@ -104,7 +104,7 @@ impl AssociatedLock {
         }
     }
 
-    /// Tells race detectors that the calling thread has reacquired the lock.
+    /// Reports to race detectors that the calling thread has reacquired the lock.
     pub(super) fn annotate_reacquire(self) {
         with_lock!(self, lock => lock.annotate_reacquire());
     }
