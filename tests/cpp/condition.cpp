@@ -208,8 +208,8 @@ static const test::Case cases[] = {
     {"notify wakes the given number of waiters", notify_wakes_n_waiters},
     {"a wait releases all recursion levels", wait_releases_all_recursion_levels},
     {"a predicate may be any callable", predicate_may_be_any_callable},
-    {"a predicate that is a null pointer is an error", null_predicates_are_errors},
 #if defined(__cpp_exceptions)
+    {"a predicate that is a null pointer is an error", null_predicates_are_errors},
     {"an exception of the predicate reaches the caller, with the lock held", predicate_exception_reaches_the_caller},
 #endif
     {"no wait is shorter than its timeout", timeouts_expire},
