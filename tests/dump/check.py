@@ -551,6 +551,7 @@ def errors(programs):
     tool("--unknown", status=2)
     check("No such file" in tool("/nonexistent", status=1), "missing file")
     check("is not an ELF core file" in tool(__file__, status=1), "no core")
+    check("core\\x1b[7m: No such file" in tool("core\x1b[7m", status=1), "control characters in a path")
     check("is not a core file, but a program" in tool(programs[0], status=1), "a program")
     with subprocess.Popen(["sleep", "1000"]) as other:
         try:
