@@ -259,8 +259,7 @@ fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
 /// Returns the calling thread if it has an object. Unlike `thread::current`, this creates none.
 pub(crate) fn known_current() -> Option<&'static Thread> {
     let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-    let (thread, tag) = handle.slot().ok()?;
-    thread.header.is_live(tag).then_some(thread)
+    handle.check().ok().map(|(thread, _)| thread)
 }
 
 impl Thread {

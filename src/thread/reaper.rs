@@ -83,7 +83,7 @@ pub(super) fn tolerated_zombies() -> usize {
 /// Checks up to [`ZOMBIES_PER_CALL`] zombies and reaps those that are gone, so that zombies do not accumulate.
 #[inline(always)]
 pub(crate) fn try_reap_some() {
-    if has_intolerable_zombies() {
+    if has_excess_zombies() {
         reap_some();
     }
 }
@@ -92,16 +92,15 @@ pub(crate) fn try_reap_some() {
 #[inline(never)]
 fn reap_some() {
     for _ in 0..ZOMBIES_PER_CALL {
-        if !has_intolerable_zombies() || !try_reap_one() {
+        if !has_excess_zombies() || !try_reap_one() {
             return;
         }
     }
 }
 
 #[inline(always)]
-fn has_intolerable_zombies() -> bool {
-    let zombies = stack_count::zombies();
-    zombies != 0 && zombies > tolerated_zombies()
+fn has_excess_zombies() -> bool {
+    stack_count::zombies() > tolerated_zombies()
 }
 
 /// Checks all zombies once and reaps those that are gone. Returns true if it reaped any.
