@@ -456,8 +456,7 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     } else if let Some(stopped) = stopped {
         state.note_function_end(function, stopped);
     }
-    let finish = || if calls_destructors { finish_callback(thread) } else { end_identity(thread) };
-    if catch_panic(finish).is_none() && thread.has_flag(TIMER) {
+    if catch_panic(|| finish_callback(thread, calls_destructors)).is_none() && thread.has_flag(TIMER) {
         // After a panic in the library: the exit of the worker must not finish this timer once more.
         reset_identity();
     }
@@ -466,26 +465,28 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     }
 }
 
-/// Called after a timer's function: destroys the argument and the values of locals, and resets the identity of the
-/// worker.
-fn finish_callback(thread: &'static Thread) {
-    // If a destructor has forked, and this is the child, the thread is the main thread, and no longer a timer's.
-    thread.destroy_arg();
-    if thread.has_flag(TIMER) {
-        tables::destroy_all();
-    }
-    if !thread.has_flag(TIMER) {
+/// Called after a timer's function: destroys the argument and the values of locals if there are any, and resets the
+/// identity of the worker.
+fn finish_callback(thread: &'static Thread, calls_destructors: bool) {
+    if calls_destructors && !destroy_values(thread) {
         return;
     }
-    tables::free_current();
-    end_identity(thread);
-}
-
-/// The timer ends, and the calling worker is no longer its thread.
-#[inline(always)]
-fn end_identity(thread: &'static Thread) {
     probe::thread_end(thread);
     reset_identity();
+}
+
+/// Destroys the argument and the values of locals. Returns false if a destructor has forked, and this is the child: the
+/// thread is the main thread there, and no longer a timer's.
+fn destroy_values(thread: &'static Thread) -> bool {
+    let is_timer = || thread.has_flag(TIMER);
+    thread.destroy_arg();
+    if is_timer() {
+        tables::destroy_all();
+    }
+    if is_timer() {
+        tables::free_current();
+    }
+    is_timer()
 }
 
 /// The calling worker is no longer a timer's thread.
@@ -503,7 +504,7 @@ pub(crate) fn on_pthread_exit(thread: &'static Thread) {
     if !thread.has_flag(HAS_RESULT) {
         thread.set_result(ptr::null_mut());
     }
-    finish_callback(thread);
+    finish_callback(thread, true);
     if fork_epoch::fork_epoch() != epoch {
         return;
     }
