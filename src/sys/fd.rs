@@ -149,14 +149,21 @@ pub(crate) fn identity(fd: c_int) -> Option<(u64, u64)> {
     }
 }
 
-/// Creates a file, or empties it, and opens it for writing at its end. Its descriptor is not one of the three standard
-/// ones: in a process that was started without them, others write there what they write to standard error, for example.
+/// Creates a file, or empties it, and opens it for writing at its end. Fails for a FIFO that no process reads, instead
+/// of waiting for a reader. The descriptor is not one of the three standard ones: in a process that was started without
+/// them, others write there what they write to standard error, for example.
 pub(crate) fn create(path: &CStr) -> Result<c_int> {
-    const FLAGS: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | libc::O_CLOEXEC;
+    const STATUS_FLAGS: c_int = libc::O_WRONLY | libc::O_APPEND;
+    const FLAGS: c_int = STATUS_FLAGS | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC | libc::O_NONBLOCK;
     const FIRST: c_int = libc::STDERR_FILENO + 1;
     let opened = with_cancel_disabled(|| {
-        // SAFETY: the path ends with NUL.
-        sys::preserving_errno(|| unsafe { libc::open(path.as_ptr(), FLAGS, 0o666 as libc::c_uint) })
+        // SAFETY: the path ends with NUL. `fcntl` fails if the file could not be opened.
+        sys::preserving_errno(|| unsafe {
+            let file = libc::open(path.as_ptr(), FLAGS, 0o666 as libc::c_uint);
+            // Only the open must not block: a write to a full FIFO waits for its reader.
+            libc::fcntl(file, libc::F_SETFL, STATUS_FLAGS);
+            file
+        })
     });
     if (0..FIRST).contains(&opened) {
         // SAFETY: the descriptor is valid until it is closed.

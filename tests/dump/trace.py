@@ -5,12 +5,14 @@ arrow from the thread that has ended it.
 
 import argparse
 import collections
+import fcntl
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 LIMIT = 60
 Slice = collections.namedtuple("Slice", "thread name result")
@@ -252,8 +254,25 @@ def variable(runner):
                              "trace=/nonexistent/file\n")
 
 
+def fifo(runner):
+    """a trace to a FIFO waits for room in it, but not until a process opens it"""
+    os.mkfifo(runner.path)
+    setting = f"trace={runner.path}"
+    done = runner.run("exits", THREADING_DEBUG=setting)
+    check_equal(done.stderr, f"threading: THREADING_DEBUG names a file that cannot be written: {setting}\n")
+    end = os.open(runner.path, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096)
+    program = subprocess.Popen([runner.program, "load", runner.path], env={**os.environ, "THREADING_DEBUG": setting})
+    time.sleep(0.3)
+    os.set_blocking(end, True)
+    with open(end, encoding="utf-8") as reader:
+        trace = Trace(reader.read())
+    check_equal(program.wait(LIMIT), 0)
+    check(len(trace.slices) > 100, f"{len(trace.slices)}")
+
+
 CASES = [each_kind, notified_before_it_parks, names, freed, load, restarts, forked, handlers, failing, exits,
-         full_pipe, closed, standard, killed, variable]
+         full_pipe, closed, standard, killed, variable, fifo]
 
 
 def main():
