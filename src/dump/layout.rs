@@ -251,6 +251,7 @@ layout! {
         SYS_pselect6_time64 = "pselect(2)";
         SYS_clock_nanosleep_time64 = "clock_nanosleep(2)";
         SYS_rt_sigtimedwait_time64 = "sigtimedwait(2)";
+        SYS_restart_syscall = "restart_syscall(2)";
     }
 }
 
@@ -262,8 +263,8 @@ const HEAP: usize =
 mod number {
     pub(super) use libc::{
         SYS_accept4, SYS_clock_nanosleep, SYS_connect, SYS_epoll_pwait, SYS_flock, SYS_fsync, SYS_futex,
-        SYS_nanosleep, SYS_ppoll, SYS_pselect6, SYS_read, SYS_recvfrom, SYS_recvmsg, SYS_rt_sigsuspend,
-        SYS_rt_sigtimedwait, SYS_sendto, SYS_wait4, SYS_waitid, SYS_write, c_long,
+        SYS_nanosleep, SYS_ppoll, SYS_pselect6, SYS_read, SYS_recvfrom, SYS_recvmsg, SYS_restart_syscall,
+        SYS_rt_sigsuspend, SYS_rt_sigtimedwait, SYS_sendto, SYS_wait4, SYS_waitid, SYS_write, c_long,
     };
 
     #[cfg(not(any(target_arch = "x86", target_arch = "s390x")))]

@@ -348,9 +348,11 @@ fn system_call_of(native_id: u32) -> Option<c_long> {
     c_long::try_from(number).ok()
 }
 
-/// Returns whether a thread in this system call may have begun to wait since the snapshot was taken.
+/// Returns whether a thread in this system call may have begun to wait since the snapshot was taken. After a stop of the
+/// process, the kernel restarts waits with a timeout by a call of their own.
 fn may_be_a_wait(system_call: c_long) -> bool {
-    SYSCALLS.iter().any(|&(number, name)| number == system_call && name == "futex(2)")
+    let waits = ["futex(2)", "restart_syscall(2)"];
+    SYSCALLS.iter().any(|&(number, name)| number == system_call && waits.contains(&name))
 }
 
 /// Returns the path of the file in which the kernel shows the system call of a thread; `None` without a native ID.
