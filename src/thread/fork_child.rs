@@ -7,7 +7,7 @@ use crate::sync::list::List;
 use crate::thread::ident::IdentBlock;
 use crate::thread::object::{DAEMON, DUMMY, IN_SHUTDOWN, MAIN, NAMED, TIMER, known_current};
 use crate::thread::registry::MAIN_IDENT;
-use crate::thread::{ident, registry};
+use crate::thread::{ident, join, registry};
 use crate::timer::object as timer_object;
 
 /// In a child of fork: makes the calling thread the main thread, and the only one. The parent's other threads are not
@@ -33,6 +33,7 @@ pub(crate) fn after_fork_in_child() {
     registry.awaited_count = 0;
     registry.main = ptr::null();
     ident::after_fork_in_child();
+    join::after_fork_in_child();
     if let Some(forking_thread) = forking_thread {
         forking_thread.set_running_after_fork();
         if forking_thread.clear_flag(TIMER) && forking_thread.handle().internal_ref().is_ok() {

@@ -1,7 +1,7 @@
 //! Waits for a change of a thread's state and for its end, and the release of what an ended thread had.
 //! `thread::object` describes the states and the protocol of joiners.
 
-use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::ptr;
 
 use crate::error::{Error, Result};
@@ -23,9 +23,19 @@ use crate::time::Deadline;
 use crate::timer::object::Timer;
 use crate::timer::worker;
 
-/// The first and the longest interval, in nanoseconds, at which a joiner polls where no wake is certain.
+/// The first interval, in nanoseconds, at which a joiner polls where no wake is certain, and the one up to which it is
+/// doubled.
 const MIN_POLL_INTERVAL_NS: u64 = 50_000;
 const MAX_POLL_INTERVAL_NS: u64 = 5_000_000;
+/// The interval between the polls of all joiners, in nanoseconds: `n` of them poll at intervals of at least `n` times
+/// this. Otherwise, thousands of them would leave no CPU to the thread that ends.
+const INTERVAL_PER_POLLER_NS: u64 = 50_000;
+/// How many pollers count, since those that have left a join by siglongjmp() are counted, too.
+const MAX_POLLERS: u32 = 4000;
+
+/// The number of threads that sleep between two polls.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static POLLERS: AtomicU32 = AtomicU32::new(0);
 
 /// The identifier of the thread for which main waits without a timeout; 0 if there is none. In a child of fork, it may
 /// be that of a thread of the parent, until main joins a thread there.
@@ -121,8 +131,7 @@ impl Thread {
                 return Ok(false);
             }
             if matches!(state, AWAITING_POLL | POLLING) {
-                let until = backoff.next_deadline(deadline);
-                has_expired = !self.wait_on_state(word, until, &mut watch) && until == deadline;
+                has_expired = !self.wait_for_next_poll(word, deadline, &mut backoff, &mut watch);
                 continue;
             }
             let joiner_bit =
@@ -139,10 +148,29 @@ impl Thread {
                 }
             }
             has_several_joiners = updated & SEVERAL_JOINERS != 0;
-            let must_poll = state == EXITING && has_several_joiners;
-            let until = if must_poll { backoff.next_deadline(deadline) } else { deadline };
-            has_expired = !self.wait_on_state(updated, until, &mut watch) && until == deadline;
+            has_expired = !if state == EXITING && has_several_joiners {
+                self.wait_for_next_poll(updated, deadline, &mut backoff, &mut watch)
+            } else {
+                self.wait_on_state(updated, deadline, &mut watch)
+            };
         }
+    }
+
+    /// As `wait_on_state`, but returns true after an interval.
+    fn wait_for_next_poll(
+        &self,
+        word: u32,
+        deadline: Deadline,
+        backoff: &mut PollBackoff,
+        watch: &mut HangWatch,
+    ) -> bool {
+        let pollers = POLLERS.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let until = backoff.next_deadline(pollers).min(deadline);
+        let woken = self.wait_on_state(word, until, watch);
+        // In a child that a signal handler has forked during the wait, this thread is not counted.
+        let without_this = |pollers: u32| pollers.checked_sub(1);
+        let _ = POLLERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without_this);
+        woken || until != deadline
     }
 
     /// Sleeps while the state word of a thread with an OS thread is `word`; may return early. Returns false only if the
@@ -278,11 +306,16 @@ struct PollBackoff(u64);
 
 impl PollBackoff {
     /// Returns the end of the next interval, and doubles the one after.
-    fn next_deadline(&mut self, deadline: Deadline) -> Deadline {
-        let until = Deadline::now().add_ns(self.0);
+    fn next_deadline(&mut self, pollers: u32) -> Deadline {
+        let interval = self.0.max(u64::from(pollers.min(MAX_POLLERS)) * INTERVAL_PER_POLLER_NS);
         self.0 = (self.0 * 2).min(MAX_POLL_INTERVAL_NS);
-        deadline.min(until)
+        Deadline::now().add_ns(interval)
     }
+}
+
+/// In a child of fork: no thread polls. The one that forked may have done so in a signal handler.
+pub(super) fn after_fork_in_child() {
+    POLLERS.store(0, Ordering::Relaxed);
 }
 
 /// The word that says that the calling thread waits for another thread without a timeout. It serves to detect two
@@ -317,6 +350,33 @@ impl Drop for UnboundedJoin {
     fn drop(&mut self) {
         if let Some(target) = self.0 {
             target.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next_interval(backoff: &mut PollBackoff, pollers: u32) -> u64 {
+        let before = Deadline::now();
+        backoff.next_deadline(pollers).0 - before.0
+    }
+
+    #[test]
+    fn joiners_poll_together_as_often_as_one() {
+        for pollers in [1, 10, 1000, MAX_POLLERS] {
+            let mut backoff = PollBackoff(MIN_POLL_INTERVAL_NS);
+            assert!(next_interval(&mut backoff, pollers) >= u64::from(pollers) * INTERVAL_PER_POLLER_NS);
+        }
+    }
+
+    #[test]
+    fn the_interval_of_a_joiner_is_doubled_up_to_a_limit() {
+        let mut backoff = PollBackoff(MIN_POLL_INTERVAL_NS);
+        for doublings in 0..20 {
+            let expected = (MIN_POLL_INTERVAL_NS << doublings).min(MAX_POLL_INTERVAL_NS);
+            assert!(next_interval(&mut backoff, 1) >= expected);
         }
     }
 }
