@@ -154,20 +154,30 @@ pub(crate) fn abort_after_deadlock() {
     ABORTS.store(true, Ordering::Relaxed);
 }
 
-/// Reports a deadlock of the calling thread, which has waited for the period.
-fn check_deadlock() {
-    let snapshot = Snapshot::take();
-    let Some(entry) = snapshot.find(threads::my_ident()) else { return };
+/// Reports a deadlock of the calling thread, which has waited for the period. If another thread uses the index of
+/// threads, does nothing and returns the number of that use, unless the number is `long_use`. Without the index, the
+/// time of a check is quadratic in the number of threads, all of which may check at the same time.
+fn check_deadlock(long_use: Option<u32>) -> Option<u32> {
+    let snapshot = match Snapshot::take_indexed() {
+        Ok(indexed) => indexed,
+        Err(number) if long_use != Some(number) => return Some(number),
+        Err(_) => Snapshot::without_index(),
+    };
+    if is_reporter_of_deadlock(snapshot) {
+        report(DEADLOCK);
+        if ABORTS.load(Ordering::Relaxed) {
+            sys::abort();
+        }
+    }
+    None
+}
+
+/// Returns whether there is a deadlock that the calling thread must report.
+fn is_reporter_of_deadlock(snapshot: Snapshot) -> bool {
+    let Some(entry) = snapshot.find(threads::my_ident()) else { return false };
     let cycle = snapshot.deadlock_of(entry).map(|cycle| (entry, cycle));
     let cycle = cycle.or_else(|| snapshot.exit_deadlock_of(entry));
-    if !cycle.is_some_and(|(start, cycle)| is_reporter(&snapshot, entry, start, cycle.length)) {
-        return;
-    }
-    drop(snapshot);
-    report(DEADLOCK);
-    if ABORTS.load(Ordering::Relaxed) {
-        sys::abort();
-    }
+    cycle.is_some_and(|(start, cycle)| is_reporter(&snapshot, entry, start, cycle.length))
 }
 
 /// Returns whether the wait of this thread began last of those in its cycle, which is found from `start`. Of waits that
@@ -378,6 +388,28 @@ mod tests {
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
         assert_eq!(status, 0);
         thread.join().unwrap();
+        set_hook(0, None, ptr::null_mut());
+    }
+
+    #[test]
+    fn a_check_is_deferred_until_another_dump_has_used_the_index_unless_that_takes_long() {
+        let _hook_in_use = use_hook();
+        set_hook(HOUR_NS, None, ptr::null_mut());
+        // Other tests make dumps, too.
+        let indexed = loop {
+            match Snapshot::take_indexed() {
+                Ok(indexed) => break indexed,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        let number = check_deadlock(None);
+        assert!(number.is_some());
+        assert_eq!(check_deadlock(number.map(|number| number.wrapping_sub(1))), number);
+        assert_eq!(check_deadlock(number), None);
+        drop(indexed);
+        while check_deadlock(None).is_some() {
+            std::thread::yield_now();
+        }
         set_hook(0, None, ptr::null_mut());
     }
 

@@ -1,12 +1,13 @@
 //! A snapshot of the threads and owned locks.
 //!
 //! *The index* consists of sorted arrays of the threads and of the owned locks. It is in static memory and serves one
-//! dump at a time. A dump that finds it in use, for example in a handler that has interrupted another dump, works
-//! without it, and scans all slots for each thread. So does each dump for the threads and locks for which the index has
-//! no room.
+//! dump at a time. Without it, a dump scans all slots for each thread, so that its time is quadratic in the number of
+//! threads. So a dump waits for the index. It works without it in a handler that has interrupted another dump, and if
+//! another one uses the index for long, for example because its write blocks. So does each dump for the threads and
+//! locks for which the index has no room.
 
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::dump::threads::{
     self, Entry, LATER, NO_IDENT, NOT_RECORDED, OwnedLock, find_thread, find_waiter, ident_of, live_threads,
@@ -14,12 +15,15 @@ use crate::dump::threads::{
 };
 use crate::sync::waiter::Waiter;
 use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::calling_thread;
 use crate::sys::tls;
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
 const MAX_THREADS: usize = 8192;
 const MAX_LOCKS: usize = 8192;
+/// How often a dump pauses for a millisecond during the same use of the index by another one.
+const MAX_PAUSES: u32 = 1000;
 
 struct Arrays {
     threads: [Entry; MAX_THREADS],
@@ -41,6 +45,10 @@ static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
 /// The address of the per-thread block of the thread that uses the index, 0 if no thread does.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static USER: AtomicUsize = AtomicUsize::new(0);
+
+/// The number of times that the index has been used.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static USES: AtomicU32 = AtomicU32::new(0);
 
 fn calling_user() -> usize {
     tls::with(|block| core::ptr::from_ref(block) as usize)
@@ -75,23 +83,47 @@ impl Drop for Snapshot {
 }
 
 impl Snapshot {
+    /// Takes a snapshot, without the index if a dump of the calling thread is using it, or another one for long.
     pub(super) fn take() -> Snapshot {
+        let (mut last_use, mut pauses) = (None, 0);
+        loop {
+            match Snapshot::take_indexed() {
+                Ok(indexed) => return indexed,
+                Err(number) if last_use == Some(number) => pauses += 1,
+                Err(number) => (last_use, pauses) = (Some(number), 0),
+            }
+            if pauses == MAX_PAUSES || USER.load(Ordering::Relaxed) == calling_user() {
+                return Snapshot::without_index();
+            }
+            calling_thread::pause_for_a_millisecond();
+        }
+    }
+
+    /// Takes a snapshot without the index.
+    pub(super) fn without_index() -> Snapshot {
+        threads::store_process_id();
+        Snapshot {
+            threads: &[],
+            locks: &[],
+            has_all_locks: false,
+            has_index: false,
+            has_exit_deadlock: Cell::new(None),
+        }
+    }
+
+    /// Takes a snapshot with the index. If another dump is using it, returns the number of this use.
+    pub(super) fn take_indexed() -> core::result::Result<Snapshot, u32> {
         threads::store_process_id();
         if USER.compare_exchange(0, calling_user(), Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return Snapshot {
-                threads: &[],
-                locks: &[],
-                has_all_locks: false,
-                has_index: false,
-                has_exit_deadlock: Cell::new(None),
-            };
+            return Err(USES.load(Ordering::Relaxed));
         }
+        USES.fetch_add(1, Ordering::Relaxed);
         happens_after(&SHARED);
         // SAFETY: the arrays had no user before.
         let arrays = unsafe { &mut *SHARED.0.get() };
         let threads = index_threads(&mut arrays.threads);
         let (locks, has_all_locks) = index_locks(&mut arrays.locks);
-        Snapshot { threads, locks, has_all_locks, has_index: true, has_exit_deadlock: Cell::new(None) }
+        Ok(Snapshot { threads, locks, has_all_locks, has_index: true, has_exit_deadlock: Cell::new(None) })
     }
 
     /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no
@@ -305,5 +337,20 @@ mod tests {
         assert_eq!(listed(&with_index), idents);
         assert_eq!(listed(&without_index), idents);
         threads.iter().for_each(|thread| end(&stop, thread));
+    }
+
+    #[test]
+    fn a_dump_waits_until_another_thread_has_used_the_index() {
+        const USE: std::time::Duration = std::time::Duration::from_millis(50);
+        let (takes, is_taken) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            let snapshot = Snapshot::take();
+            takes.send(()).unwrap();
+            std::thread::sleep(USE);
+            drop(snapshot);
+        });
+        is_taken.recv().unwrap();
+        assert!(Snapshot::take().has_index);
+        other.join().unwrap();
     }
 }

@@ -41,9 +41,18 @@ static EXITING: AtomicUsize = AtomicUsize::new(0);
 /// interrupted.
 const MIN_PERIOD_NS: u64 = 20_000_000;
 
+/// The first and the longest time, in nanoseconds, after which a thread tries again to check, if another check prevents
+/// it. The time is doubled each time.
+const MIN_RETRY_NS: u64 = 1_000_000;
+const MAX_RETRY_NS: u64 = 1_000_000_000;
+
+/// A function that checks whether the calling thread hangs. If another check prevents it, it returns the number of that
+/// check. It is not prevented by the check with the number that is its argument.
+pub(crate) type Check = fn(long_check: Option<u32>) -> Option<u32>;
+
 /// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that
 /// waits in the process exit or a shutdown.
-pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
+pub(crate) fn set(period_ns: u64, on_wait: Check, on_exit: fn()) {
     ON_WAIT.store(on_wait as *mut (), Ordering::Relaxed);
     ON_EXIT.store(on_exit as *mut (), Ordering::Relaxed);
     PERIOD_NS.store(if period_ns == 0 { 0 } else { period_ns.max(MIN_PERIOD_NS) }, Ordering::Release);
@@ -80,13 +89,22 @@ pub(crate) struct HangWatch {
     settings: u32,
     /// When the watch checks; `NEVER` after it has checked.
     check_at: Deadline,
+    /// When a check was prevented: by which other one, and after how many nanoseconds the thread tries again.
+    prevented_by: Option<u32>,
+    retry_ns: u64,
 }
 
 impl HangWatch {
     /// The watch of a wait for a lock or for the end of a thread, with this deadline.
     #[inline]
     pub(crate) fn new(deadline: Deadline) -> HangWatch {
-        HangWatch { is_watched: deadline == Deadline::NEVER, settings: 0, check_at: Deadline::NEVER }
+        HangWatch {
+            is_watched: deadline == Deadline::NEVER,
+            settings: 0,
+            check_at: Deadline::NEVER,
+            prevented_by: None,
+            retry_ns: MIN_RETRY_NS,
+        }
     }
 
     /// The watch of a wait for a condition, whatever its deadline.
@@ -131,10 +149,16 @@ impl HangWatch {
     #[cold]
     fn check(&mut self) {
         // The watch may have been turned off or set again while the thread was parked.
-        if is_current(self.settings) {
-            self.check_at = Deadline::NEVER;
-            call(&ON_WAIT);
+        if !is_current(self.settings) {
+            return;
         }
+        let has_waited_long = self.retry_ns == MAX_RETRY_NS;
+        self.prevented_by = check_wait(self.prevented_by.filter(|_| has_waited_long));
+        self.check_at = match self.prevented_by {
+            Some(_) => Deadline::now().add_ns(self.retry_ns),
+            None => Deadline::NEVER,
+        };
+        self.retry_ns = (2 * self.retry_ns).min(MAX_RETRY_NS);
     }
 }
 
@@ -217,10 +241,21 @@ fn is_current(settings: u32) -> bool {
 }
 
 #[cold]
+fn check_wait(long_check: Option<u32>) -> Option<u32> {
+    let check = ON_WAIT.load(Ordering::Relaxed);
+    if check.is_null() {
+        return None;
+    }
+    // SAFETY: `set` has stored a function of this type.
+    let check = unsafe { mem::transmute::<*mut (), Check>(check) };
+    check(long_check)
+}
+
+#[cold]
 fn call(check: &AtomicPtr<()>) {
     let check = check.load(Ordering::Relaxed);
     if !check.is_null() {
-        // SAFETY: `set` has stored a function of this type.
+        // SAFETY: `set` or `set_on_long_exit` has stored a function of this type.
         let check = unsafe { mem::transmute::<*mut (), fn()>(check) };
         check();
     }
