@@ -7,6 +7,7 @@
 //! locks for which the index has no room.
 
 use core::cell::{Cell, UnsafeCell};
+use core::ffi::c_int;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::dump::threads::{
@@ -22,8 +23,10 @@ use crate::thread::registry;
 
 const MAX_THREADS: usize = 8192;
 const MAX_LOCKS: usize = 8192;
-/// How often a dump pauses for a millisecond during the same use of the index by another one.
-const MAX_PAUSES: u32 = 1000;
+/// The longest pause of a dump between two attempts to use the index, and how long it pauses in all during the same use
+/// by another dump, in milliseconds.
+const MAX_PAUSE_MS: c_int = 128;
+const MAX_WAIT_MS: c_int = 1000;
 
 struct Arrays {
     threads: [Entry; MAX_THREADS],
@@ -85,17 +88,20 @@ impl Drop for Snapshot {
 impl Snapshot {
     /// Takes a snapshot, without the index if a dump of the calling thread is using it, or another one for long.
     pub(super) fn take() -> Snapshot {
-        let (mut last_use, mut pauses) = (None, 0);
+        let (mut last_use, mut waited_ms, mut pause_ms) = (None, 0, 1);
         loop {
             match Snapshot::take_indexed() {
                 Ok(indexed) => return indexed,
-                Err(number) if last_use == Some(number) => pauses += 1,
-                Err(number) => (last_use, pauses) = (Some(number), 0),
+                Err(number) if last_use == Some(number) => {}
+                Err(number) => (last_use, waited_ms) = (Some(number), 0),
             }
-            if pauses == MAX_PAUSES || USER.load(Ordering::Relaxed) == calling_user() {
+            if waited_ms >= MAX_WAIT_MS || USER.load(Ordering::Relaxed) == calling_user() {
                 return Snapshot::without_index();
             }
-            calling_thread::pause_for_a_millisecond();
+            calling_thread::pause(pause_ms);
+            waited_ms += pause_ms;
+            // If many threads wait, they must leave the CPUs to the one that uses the index.
+            pause_ms = (2 * pause_ms).min(MAX_PAUSE_MS);
         }
     }
 

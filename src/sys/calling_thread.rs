@@ -59,6 +59,12 @@ pub(crate) fn yield_cpu() {
 
 /// Blocks the calling thread for a millisecond, or until a signal arrives. May be called in a signal handler.
 pub(crate) fn pause_for_a_millisecond() {
+    pause(1);
+}
+
+/// As `pause_for_a_millisecond`, for this number of milliseconds.
+pub(crate) fn pause(milliseconds: c_int) {
     // SAFETY: without descriptors, the pointer is not used.
-    with_cancel_disabled(|| super::preserving_errno(|| unsafe { libc::poll(ptr::null_mut(), 0, 1) }));
+    let poll = || unsafe { libc::poll(ptr::null_mut(), 0, milliseconds) };
+    with_cancel_disabled(|| super::preserving_errno(poll));
 }
