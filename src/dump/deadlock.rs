@@ -21,6 +21,7 @@
 //! Except for a thread in the exit, each thread has at most one edge. So a cycle is found by following the edges from a
 //! thread. A cycle through an exit is found from the thread in it for which the exit waits; if there are several, from
 //! the one that is closest to the exit. The other threads of such a cycle look for it from there (`exit_deadlock_of`).
+//! A long path that ends at a thread without an edge is followed once in a snapshot (`snapshot::Path`).
 //!
 //! # Proof
 //!
@@ -120,19 +121,24 @@ impl Snapshot {
     /// Returns whether the edges from this thread lead to a thread in the process exit.
     #[cold]
     fn leads_to_exit(&self, start: Entry) -> bool {
-        let mut at = start;
+        let (mut at, mut path) = (start, self.path());
         let mut repetition = Repetition::new(start.ident);
-        while let Some(wait) = at.recorded_wait() {
-            if wait.object == PROCESS_EXIT {
+        loop {
+            let is_dead_end = path.leads_to_dead_end(at.ident);
+            let wait = at.recorded_wait().filter(|_| !is_dead_end);
+            if wait.is_some_and(|wait| wait.object == PROCESS_EXIT) {
                 return true;
             }
-            let next = blocking_thread(&wait).filter(|&next| !repetition.is_found_at(next));
-            match next.and_then(|next| self.find(next)) {
-                Some(next) => at = next,
-                None => break,
+            let Some(next) = wait.and_then(|wait| blocking_thread(&wait)) else {
+                path.ends();
+                return false;
+            };
+            if repetition.is_found_at(next) {
+                return false;
             }
+            let Some(next) = self.find(next) else { return false };
+            at = next;
         }
-        false
     }
 
     /// Returns whether a thread is in the cycle of this length that is found from `start`.
@@ -145,12 +151,19 @@ impl Snapshot {
     /// Follows the edges from this thread. Returns `None` if they do not lead back to it.
     fn find_cycle(&self, start: Entry) -> Option<Cycle> {
         let mut cycle = Cycle { length: 0, first: start.ident, exiting: 0, hash: 0 };
-        let mut at = start;
+        let (mut at, mut path) = (start, self.path());
         let mut passes_awaited = false;
         let mut repetition = Repetition::new(start.ident);
         loop {
-            let wait = at.recorded_wait()?;
-            let next = self.successor(&wait, start)?;
+            let is_dead_end = path.leads_to_dead_end(at.ident);
+            let wait = at.recorded_wait().filter(|_| !is_dead_end);
+            let next = wait.and_then(|wait| self.successor(&wait, start));
+            let (Some(wait), Some(next)) = (wait, next) else {
+                if wait.is_none_or(|wait| wait.object != PROCESS_EXIT) {
+                    path.ends();
+                }
+                return None;
+            };
             for part in [at.ident, wait.id, wait.object as u64, next] {
                 cycle.hash = (cycle.hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
             }

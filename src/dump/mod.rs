@@ -154,4 +154,33 @@ mod tests {
         second.release().unwrap();
         threads.iter().for_each(|thread| assert_eq!(thread.join(Timeout::FOREVER), Ok(true)));
     }
+
+    /// Otherwise, a dump would follow the chain from each of its threads.
+    #[test]
+    fn a_long_chain_of_edges_is_followed_once() {
+        const LENGTH: usize = 40;
+        let may_end = Event::new().unwrap();
+        let end = *may_end;
+        let mut chain = vec![Thread::new(move || assert_eq!(end.wait(Timeout::FOREVER), Ok(true))).unwrap()];
+        chain[0].start().unwrap();
+        for _ in 1..LENGTH {
+            let previous = **chain.last().unwrap();
+            let thread = Thread::new(move || assert_eq!(previous.join(Timeout::FOREVER), Ok(true)));
+            chain.push(thread.unwrap());
+            chain.last().unwrap().start().unwrap();
+        }
+        let idents: Vec<_> = chain.iter().map(|thread| thread.ident().unwrap()).collect();
+        // Each thread needs some time to park.
+        loop {
+            let snapshot = Snapshot::take();
+            let last = snapshot.find(idents[LENGTH - 1]).unwrap();
+            assert!(!snapshot.is_deadlocked(last));
+            if idents.iter().all(|&ident| snapshot.path().leads_to_dead_end(ident)) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        may_end.set().unwrap();
+        chain.iter().for_each(|thread| assert_eq!(thread.join(Timeout::FOREVER), Ok(true)));
+    }
 }

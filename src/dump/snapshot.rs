@@ -31,6 +31,16 @@ const MAX_WAIT_MS: c_int = 1000;
 struct Arrays {
     threads: [Entry; MAX_THREADS],
     locks: [OwnedLock; MAX_LOCKS],
+    dead_ends: DeadEnds,
+}
+
+/// The threads whose edges are known not to lead to a cycle or an exit (`dump::deadlock`), so that long chains of edges
+/// are not followed again from each of their threads.
+pub(super) struct DeadEnds {
+    /// Whether this is known of the thread at the same place in the array of threads.
+    is_known: [Cell<bool>; MAX_THREADS],
+    /// The places of the threads of a path.
+    path: [Cell<u16>; MAX_THREADS],
 }
 
 struct Shared(UnsafeCell<Arrays>);
@@ -43,6 +53,10 @@ unsafe impl Sync for Shared {}
 static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
     threads: [Entry::EMPTY; MAX_THREADS],
     locks: [OwnedLock::EMPTY; MAX_LOCKS],
+    dead_ends: DeadEnds {
+        is_known: [const { Cell::new(false) }; MAX_THREADS],
+        path: [const { Cell::new(0) }; MAX_THREADS],
+    },
 }));
 
 /// The address of the per-thread block of the thread that uses the index, 0 if no thread does.
@@ -71,14 +85,15 @@ pub(super) struct Snapshot {
     locks: &'static [OwnedLock],
     /// Whether all locks are in the array.
     has_all_locks: bool,
-    has_index: bool,
+    /// `None` if the snapshot has no index.
+    dead_ends: Option<&'static DeadEnds>,
     /// Whether there is a deadlock through an exit; `None` if that has not been found out yet.
     pub(super) has_exit_deadlock: Cell<Option<bool>>,
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if self.has_index {
+        if self.has_index() {
             happens_before(&SHARED);
             USER.store(0, Ordering::Release);
         }
@@ -112,7 +127,7 @@ impl Snapshot {
             threads: &[],
             locks: &[],
             has_all_locks: false,
-            has_index: false,
+            dead_ends: None,
             has_exit_deadlock: Cell::new(None),
         }
     }
@@ -129,7 +144,19 @@ impl Snapshot {
         let arrays = unsafe { &mut *SHARED.0.get() };
         let threads = index_threads(&mut arrays.threads);
         let (locks, has_all_locks) = index_locks(&mut arrays.locks);
-        Ok(Snapshot { threads, locks, has_all_locks, has_index: true, has_exit_deadlock: Cell::new(None) })
+        let dead_ends = &arrays.dead_ends;
+        dead_ends.is_known[..threads.len()].iter().for_each(|is_known| is_known.set(false));
+        let dead_ends = Some(dead_ends);
+        Ok(Snapshot { threads, locks, has_all_locks, dead_ends, has_exit_deadlock: Cell::new(None) })
+    }
+
+    fn has_index(&self) -> bool {
+        self.dead_ends.is_some()
+    }
+
+    /// Begins a path along the edges.
+    pub(super) fn path(&self) -> Path<'_> {
+        Path { snapshot: self, length: 0 }
     }
 
     /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no
@@ -180,15 +207,16 @@ impl Snapshot {
         thread: Option<&'static Thread>,
         waiter: Option<&'static Waiter>,
     ) -> Entry {
-        let has_room = self.has_index && self.threads.len() < MAX_THREADS;
+        let has_room = self.has_index() && self.threads.len() < MAX_THREADS;
         Entry { ident, thread, waiter, wait_id: if has_room { LATER } else { NOT_RECORDED } }
     }
 
     fn indexed(&self, ident: u64) -> Option<Entry> {
-        if ident == NO_IDENT {
-            return None;
-        }
-        Some(self.threads[index_of(self.threads, ident)?])
+        Some(self.threads[self.place_of(ident)?])
+    }
+
+    fn place_of(&self, ident: u64) -> Option<usize> {
+        if ident == NO_IDENT { None } else { index_of(self.threads, ident) }
     }
 
     /// Returns the thread with this identifier, if it is alive, or has a wait.
@@ -213,6 +241,38 @@ impl Snapshot {
                 let waiters = waits().filter(|(_, wait)| wait.object == lock.bits).count() as u32;
                 f(OwnedLock { waiters, ..lock });
             });
+        }
+    }
+}
+
+/// The threads on a path along the edges. A snapshot has one path at a time.
+pub(super) struct Path<'a> {
+    snapshot: &'a Snapshot,
+    length: usize,
+}
+
+impl Path<'_> {
+    /// Shorter paths are followed again each time, so that a wait that is interrupted for a moment, and then has no edge,
+    /// is not taken for a dead end during the whole dump.
+    const MIN_LENGTH: usize = 16;
+
+    /// Adds a thread. Returns true if it is known that its edges do not lead to a cycle or an exit.
+    pub(super) fn leads_to_dead_end(&mut self, ident: u64) -> bool {
+        let Some(dead_ends) = self.snapshot.dead_ends else { return false };
+        let Some(place) = self.snapshot.place_of(ident) else { return false };
+        if let Some(next) = dead_ends.path.get(self.length) {
+            next.set(place as u16);
+            self.length += 1;
+        }
+        dead_ends.is_known[place].get()
+    }
+
+    /// The edges of the last thread do not lead to a cycle or an exit: this is known of all threads of the path now.
+    pub(super) fn ends(self) {
+        let Some(dead_ends) = self.snapshot.dead_ends else { return };
+        if self.length >= Self::MIN_LENGTH {
+            let places = dead_ends.path[..self.length].iter();
+            places.for_each(|place| dead_ends.is_known[usize::from(place.get())].set(true));
         }
     }
 }
@@ -334,12 +394,12 @@ mod tests {
         };
         let with_index = loop {
             let snapshot = Snapshot::take();
-            if snapshot.has_index {
+            if snapshot.has_index() {
                 break snapshot;
             }
         };
         let without_index = Snapshot::take();
-        assert!(!without_index.has_index);
+        assert!(!without_index.has_index());
         assert_eq!(listed(&with_index), idents);
         assert_eq!(listed(&without_index), idents);
         threads.iter().for_each(|thread| end(&stop, thread));
@@ -356,7 +416,7 @@ mod tests {
             drop(snapshot);
         });
         is_taken.recv().unwrap();
-        assert!(Snapshot::take().has_index);
+        assert!(Snapshot::take().has_index());
         other.join().unwrap();
     }
 }
