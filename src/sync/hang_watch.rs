@@ -142,6 +142,7 @@ impl HangWatch {
         if self.settings != settings {
             let period = PERIOD_NS.load(Ordering::Acquire);
             (self.settings, self.check_at) = (settings, Deadline::now().add_ns(period));
+            self.retry_ns = MIN_RETRY_NS;
         }
         self.check_at
     }

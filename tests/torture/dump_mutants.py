@@ -89,11 +89,12 @@ MUTANTS = {
         "sync/waiter.rs", "const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };", "const MAX_TRIES: u32 = 1;",
         "torture", 60),
     "each thread of a deadlock reports it": (
-        "dump/hang.rs", "if !cycle.is_some_and(|(start, cycle)| is_reporter(&snapshot, entry, start, cycle.length)) {",
-        "let _ = is_reporter;\n    if !cycle.is_some_and(|(_, cycle)| cycle.length != 0) {",
+        "dump/hang.rs", "cycle.is_some_and(|(start, cycle)| is_reporter(&snapshot, entry, start, cycle.length))",
+        "let _ = is_reporter;\n    cycle.is_some_and(|(_, cycle)| cycle.length != 0)",
         "torture", 30),
     "a signal repeats the report": (
-        "sync/hang_watch.rs", "            self.check_at = Deadline::NEVER;\n", "            self.settings = 0;\n",
+        "sync/hang_watch.rs", "            None => Deadline::NEVER,\n",
+        "            None => {\n                self.settings = 0;\n                Deadline::NEVER\n            }\n",
         "case", "signals neither defer nor repeat the call of the hang hook"),
     "the hang hook waits with the record of its thread": (
         "sync/waiter.rs",
