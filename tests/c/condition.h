@@ -88,7 +88,7 @@ static inline threading_status acquire_and_release(void *condition)
     return THREADING_OK;
 }
 
-/* Two threads that alternate. */
+/* Two threads that alternate, or of which one waits when `played` is 1. */
 struct alternation {
     threading_condition *condition;
     int turns, played;

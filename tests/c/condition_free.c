@@ -131,7 +131,8 @@ static void *wait_for_last_notify(void *arg)
     return NULL;
 }
 
-/* As above, and the notifying thread frees the condition and with it the lock, for which the waiter may spin. */
+/* The waiter has not parked as a rule. The notifying thread frees the condition and with it the lock, for which the waiter
+ * may spin. */
 static void free_after_notify_of_a_running_waiter(void)
 {
     for (int i = 0; i < 500; i++) {

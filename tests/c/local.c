@@ -411,7 +411,7 @@ static void *use_very_many(void *arg)
     return NULL;
 }
 
-/* This and the next case take a fraction of a second with linear costs, and minutes with quadratic costs. */
+/* This takes a fraction of a second with linear costs, and minutes with quadratic costs. */
 static void very_many_locals(void)
 {
     size_t count = (size_t)test_many(VERY_MANY);

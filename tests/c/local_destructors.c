@@ -396,6 +396,7 @@ static void *set_attributes(void *arg)
     return arg;
 }
 
+/* This takes a fraction of a second with linear costs, and minutes with quadratic costs. */
 static void destructors_set_more(void)
 {
     growing.local = local_new(set_more);
