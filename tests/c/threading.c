@@ -1,8 +1,6 @@
 /* Module functions: version, statuses, last error, current and main thread, enumerate, idents, stack size, sleep,
- * excepthook, argument checks of atexit and shutdown. */
-#include "sandbox.h"
-
-#include <sys/mman.h>
+ * argument checks of atexit and shutdown. Dummies are in thread_dummies.c, the excepthook in excepthook.c. */
+#include "thread.h"
 
 /* ----------------------------------------------------------------------------------- version and statuses */
 
@@ -147,80 +145,8 @@ static void main_thread_in_every_thread(void)
     CHECK_PTR(join(spawn(check_main_thread, main_thread)), NULL);
 }
 
-static void *use_without_dummy(void *arg)
-{
-    size_t alive = threading_active_count();
-    threading_lock *lock = threading_lock_new();
-    threading_rlock *rlock = threading_rlock_new();
-    threading_thread *thread = threading_thread_new(NULL, NULL);
-    CHECK(lock != NULL && rlock != NULL && thread != NULL);
-    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
-    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
-    join(thread);
-    CHECK_INT(threading_active_count(), alive);
-    CHECK_STATUS(threading_rlock_release(rlock), THREADING_OK);
-    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_free(rlock), THREADING_OK);
-    return arg;
-}
-
-static long number_of(const char *name, const char *kind)
-{
-    size_t length = strlen(kind);
-    char *end;
-    long number;
-    CHECK(name != NULL && strncmp(name, kind, length) == 0);
-    number = strtol(name + length, &end, 10);
-    CHECK(number > 0 && *end == '\0');
-    return number;
-}
-
-/* Returns the Dummy of the calling thread: with a reference if arg is not NULL. */
-static void *check_dummy(void *arg)
-{
-    size_t alive = threading_active_count();
-    threading_thread *self = threading_current_thread(), *thread;
-    long number = number_of(threading_thread_name(self), "Dummy-");
-    CHECK_INT(threading_active_count(), alive + 1);
-    CHECK_PTR(threading_current_thread(), self);
-    CHECK_INT(threading_active_count(), alive + 1);
-    CHECK(threading_thread_is_daemon(self));
-    CHECK(threading_thread_is_alive(self));
-    CHECK_INT(threading_thread_ident(self), threading_get_ident());
-    CHECK_INT(threading_thread_native_id(self), threading_get_native_id());
-    CHECK_STATUS(threading_thread_start(self), THREADING_ERR_ALREADY_STARTED);
-    CHECK_STATUS(threading_thread_join(self), THREADING_ERR_NOT_JOINABLE);
-    CHECK_STATUS(threading_thread_set_daemon(self, 0), THREADING_ERR_ALREADY_STARTED);
-    thread = threading_thread_new(NULL, NULL);
-    CHECK(thread != NULL);
-    CHECK_INT(number_of(threading_thread_name(thread), "Thread-"), number + 1);
-    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
-    CHECK_STATUS(threading_thread_set_name(self, "no longer Dummy"), THREADING_OK);
-    CHECK_STR(threading_thread_name(self), "no longer Dummy");
-    CHECK_STATUS(threading_thread_free(self), THREADING_ERR_HANDLE);
-    return arg == NULL ? self : threading_thread_ref(self);
-}
-
-static void dummy_of_a_foreign_thread(void)
-{
-    threading_thread *dummy;
-    CHECK_PTR(join_foreign(spawn_foreign(use_without_dummy, &dummy)), &dummy);
-    CHECK_INT(threading_active_count(), 1);
-    dummy = join_foreign(spawn_foreign(check_dummy, &dummy));
-    CHECK_INT(threading_active_count(), 1);
-    CHECK_STR(threading_thread_name(dummy), "no longer Dummy");
-    CHECK(!threading_thread_is_alive(dummy));
-    CHECK_STATUS(threading_thread_join(dummy), THREADING_ERR_NOT_JOINABLE);
-    CHECK_STATUS(threading_thread_free(dummy), THREADING_OK);
-    dummy = join_foreign(spawn_foreign(check_dummy, NULL));
-    CHECK_INT(threading_active_count(), 1);
-    CHECK_STATUS(threading_thread_join(dummy), THREADING_ERR_HANDLE);
-}
-
 static pthread_key_t key;
 static atomic_int keys_destroyed;
-static threading_event *end_event;
 
 static void check_current_in_destructor(void *arg)
 {
@@ -246,166 +172,6 @@ static void current_in_destructors(void)
     CHECK_INT(atomic_load(&keys_destroyed), 2);
     CHECK_INT(threading_active_count(), 1);
     CHECK_INT(pthread_key_delete(key), 0);
-}
-
-/* Foreign threads that first call current_thread while they exit, in round `calls_in` of pthread key destructors. */
-static pthread_key_t exiting_key;
-
-struct exiting {
-    int round, calls_in;
-};
-
-static void call_in_round(void *arg)
-{
-    struct exiting *exiting = arg;
-    if (++exiting->round == exiting->calls_in)
-        CHECK(threading_current_thread() != NULL);
-    if (exiting->round < 4)
-        CHECK_INT(pthread_setspecific(exiting_key, exiting), 0);
-}
-
-static void *exit_with_destructor(void *arg)
-{
-    CHECK_INT(pthread_setspecific(exiting_key, arg), 0);
-    return arg;
-}
-
-static void *create_dummy_and_wait(void *arg)
-{
-    CHECK(threading_current_thread() != NULL);
-    CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
-    CHECK_STATUS(threading_event_wait_timeout(end_event, TEST_LIMIT), THREADING_OK);
-    return arg;
-}
-
-static bool active_count_is(void *expected_count)
-{
-    return threading_active_count() == *(size_t *)expected_count;
-}
-
-static void dummy_of_an_exiting_thread(void)
-{
-    enum { LIVING = 40 };
-    pthread_t living[LIVING];
-    threading_semaphore *semaphore = threading_semaphore_new(0);
-    size_t expected_count = 1;
-    end_event = threading_event_new();
-    CHECK(semaphore != NULL && end_event != NULL);
-    CHECK_INT(pthread_key_create(&exiting_key, call_in_round), 0);
-    for (int with_living = 0; with_living < 2; with_living++) {
-        for (int round = 1; round <= 4; round++) {
-            struct exiting exiting = {0, round};
-            join_foreign(spawn_foreign(exit_with_destructor, &exiting));
-            CHECK_INT(exiting.round, 4);
-            wait_until(active_count_is, &expected_count);
-            CHECK_INT(threading_active_count(), expected_count);
-        }
-        for (int i = 0; i < LIVING && with_living == 0; i++) {
-            living[i] = spawn_foreign(create_dummy_and_wait, semaphore);
-            CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
-            CHECK_INT(threading_active_count(), ++expected_count);
-        }
-    }
-    CHECK_STATUS(threading_event_set(end_event), THREADING_OK);
-    for (int i = 0; i < LIVING; i++)
-        join_foreign(living[i]);
-    CHECK_INT(threading_active_count(), 1);
-    CHECK_INT(pthread_key_delete(exiting_key), 0);
-    CHECK_STATUS(threading_event_free(end_event), THREADING_OK);
-    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
-}
-
-#if defined(HAS_FILTERS)
-static void *check_same_after_wait(void *arg)
-{
-    threading_thread *self = threading_current_thread();
-    CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
-    CHECK_STATUS(threading_event_wait_timeout(end_event, TEST_LIMIT), THREADING_OK);
-    CHECK_PTR(threading_current_thread(), self);
-    CHECK(threading_thread_name(self) != NULL && threading_thread_is_alive(self));
-    return arg;
-}
-
-/* The library detects with tgkill that a thread has exited. */
-static void check_dummies_without_tgkill(void)
-{
-    threading_semaphore *semaphore = threading_semaphore_new(0);
-    struct exiting exiting = {0, 4};
-    pthread_t foreign;
-    size_t expected_count = 2;
-    end_event = threading_event_new();
-    block_system_call(SYS_tgkill);
-    foreign = spawn_foreign(check_same_after_wait, semaphore);
-    CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
-    for (int i = 0; i < 3; i++)
-        CHECK_INT(threading_active_count(), 2);
-    CHECK_INT(pthread_key_create(&exiting_key, call_in_round), 0);
-    join_foreign(spawn_foreign(exit_with_destructor, &exiting));
-    wait_until(active_count_is, &expected_count);
-    CHECK_STATUS(threading_event_set(end_event), THREADING_OK);
-    join_foreign(foreign);
-    CHECK_INT(threading_active_count(), 1);
-}
-
-static void dummies_without_tgkill(void)
-{
-    if (!run_in_child(check_dummies_without_tgkill))
-        SKIP("the system does not support system call filters");
-}
-#else
-static void dummies_without_tgkill(void)
-{
-    SKIP("the filter is written for Linux on x86-64 only, and needs the headers of the kernel");
-}
-#endif
-
-/* -------------------------------------------------------------------------------------- waits without futexes */
-
-#if defined(HAS_FILTERS)
-static void *pause_forever(void *arg)
-{
-    for (;;)
-        pause();
-    return arg;
-}
-
-static void check_waits_without_futex(void)
-{
-    const double seconds = 0.02;
-    threading_lock *lock = threading_lock_new();
-    threading_condition *condition = threading_condition_new();
-    threading_semaphore *semaphore = threading_semaphore_new(0);
-    threading_event *event = threading_event_new();
-    threading_barrier *barrier = threading_barrier_new(2, NULL, NULL);
-    threading_thread *thread = threading_thread_new(pause_forever, NULL);
-    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
-    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
-    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
-    block_system_call(SYS_futex);
-    for (int i = 0; i < 2; i++) {
-        double start = now();
-        CHECK_STATUS(threading_lock_acquire_timeout(lock, seconds), THREADING_TIMED_OUT);
-        CHECK_STATUS(threading_condition_wait_timeout(condition, seconds), THREADING_TIMED_OUT);
-        CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, seconds), THREADING_TIMED_OUT);
-        CHECK_STATUS(threading_event_wait_timeout(event, seconds), THREADING_TIMED_OUT);
-        CHECK_STATUS(threading_barrier_wait_timeout(barrier, seconds, NULL), THREADING_ERR_BROKEN_BARRIER);
-        CHECK_STATUS(threading_barrier_reset(barrier), THREADING_OK);
-        CHECK_STATUS(threading_thread_join_timeout(thread, seconds), THREADING_TIMED_OUT);
-        CHECK_STATUS(threading_sleep(seconds), THREADING_OK);
-        CHECK(now() - start >= 7 * seconds);
-    }
-}
-#endif
-
-static void waits_without_futex(void)
-{
-#if defined(HAS_FILTERS)
-    if (TEST_SANITIZED || test_slowness() != 1 || is_portable_backend())
-        SKIP("the tool, or the portable backend, needs its system calls");
-    if (run_in_child(check_waits_without_futex))
-        return;
-#endif
-    SKIP("the system has no filters of system calls");
 }
 
 /* ---------------------------------------------------------------------------------------------- enumerate */
@@ -589,134 +355,6 @@ static void sleep_is_not_early(void)
     CHECK_STATUS(threading_sleep(9223372037.0), THREADING_ERR_OVERFLOW);
 }
 
-/* --------------------------------------------------------------------------------------------- excepthook */
-
-static struct {
-    threading_thread *thread;
-    char type[32], message[32];
-    void *arg;
-    int calls;
-} hooked;
-
-static void hook(threading_thread *thread, const char *type, const char *message, void *arg)
-{
-    CHECK_PTR(thread, threading_current_thread());
-    hooked.thread = thread;
-    snprintf(hooked.type, sizeof hooked.type, "%s", type);
-    snprintf(hooked.message, sizeof hooked.message, "%s", message);
-    hooked.arg = arg;
-    hooked.calls++;
-}
-
-static void *report(void *arg)
-{
-    CHECK_STATUS_KEEPS_ERROR(threading_report_exception("ValueError", "too odd"), THREADING_OK);
-    return arg;
-}
-
-static void *report_named(void *arg)
-{
-    CHECK_STATUS(threading_thread_set_name(threading_current_thread(), "Größe"), THREADING_OK);
-    return report(arg);
-}
-
-static void custom_hook(void)
-{
-    threading_thread *thread = threading_thread_new(report, &thread);
-    threading_timer *timer = threading_timer_new(0, report, &timer);
-    void *arg = &arg;
-    CHECK(thread != NULL && timer != NULL);
-    CHECK(threading_get_excepthook(&arg) == NULL);
-    CHECK(threading_get_excepthook(NULL) == NULL);
-    threading_set_excepthook(hook, &hooked);
-    CHECK(threading_get_excepthook(&arg) == hook);
-    CHECK(threading_get_excepthook(NULL) == hook);
-    CHECK_PTR(arg, &hooked);
-    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
-    CHECK_PTR(hooked.thread, thread);
-    CHECK_STR(hooked.type, "ValueError");
-    CHECK_STR(hooked.message, "too odd");
-    CHECK_PTR(hooked.arg, &hooked);
-    CHECK_PTR(join(thread), &thread); /* a report does not end the thread */
-    report(NULL);
-    CHECK_PTR(hooked.thread, threading_main_thread());
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
-    CHECK_PTR(hooked.thread, threading_timer_thread(timer));
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    join_foreign(spawn_foreign(report, NULL));
-    CHECK_INT(hooked.calls, 4);
-    threading_set_excepthook(NULL, &hooked);
-    CHECK(threading_get_excepthook(NULL) == NULL);
-}
-
-static void default_hook(void)
-{
-    char line[256] = "";
-    int file = memfd_create("stderr", 0), saved = dup(STDERR_FILENO);
-    CHECK(file >= 0 && saved >= 0);
-    fflush(stderr);
-    CHECK(dup2(file, STDERR_FILENO) >= 0);
-    threading_set_excepthook(NULL, NULL);
-    report(NULL);
-    join(spawn(report_named, NULL));
-    CHECK(dup2(saved, STDERR_FILENO) >= 0);
-    close(saved);
-    CHECK(pread(file, line, sizeof line - 1, 0) > 0);
-    CHECK_STR(line, "Exception in thread MainThread: ValueError: too odd\n"
-                    "Exception in thread Größe: ValueError: too odd\n");
-    close(file);
-}
-
-static atomic_int interruptions;
-
-static void count_interruption(int number)
-{
-    (void)number;
-    atomic_fetch_add(&interruptions, 1);
-}
-
-/* Standard error is a full pipe, so that the report blocks. The handler has no SA_RESTART. */
-static void default_hook_with_signals(void)
-{
-    enum { SIGNALS = 20 };
-    const char expected[] = "Exception in thread Größe: ValueError: too odd\n";
-    struct sigaction action = {.sa_handler = count_interruption}, former;
-    char line[sizeof expected] = "", byte = '-';
-    int pipe_ends[2], saved = dup(STDERR_FILENO), flags;
-    CHECK_INT(pipe(pipe_ends), 0);
-    flags = fcntl(pipe_ends[1], F_GETFL);
-    CHECK_INT(fcntl(pipe_ends[1], F_SETFL, flags | O_NONBLOCK), 0);
-    while (write(pipe_ends[1], &byte, 1) == 1) {
-    }
-    CHECK_INT(fcntl(pipe_ends[1], F_SETFL, flags), 0);
-    CHECK_INT(sigaction(SIGUSR1, &action, &former), 0);
-    fflush(stderr);
-    CHECK(dup2(pipe_ends[1], STDERR_FILENO) >= 0);
-    threading_thread *thread = spawn(report_named, NULL);
-    pid_t id = (pid_t)threading_thread_native_id(thread);
-    double end = now() + TEST_LIMIT;
-    while (atomic_load(&interruptions) < SIGNALS && now() < end) {
-        (void)syscall(SYS_tgkill, getpid(), id, SIGUSR1); /* fails if the thread has ended */
-        sleep_for(0.005);
-        if (!threading_thread_is_alive(thread))
-            break;
-    }
-    bool is_waiting = threading_thread_is_alive(thread);
-    CHECK_INT(fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK), 0);
-    for (size_t length = 0; length < sizeof line - 1 && is_waiting && now() < end;)
-        if (read(pipe_ends[0], &byte, 1) == 1 && byte != '-')
-            line[length++] = byte;
-    CHECK(dup2(saved, STDERR_FILENO) >= 0);
-    join(thread);
-    CHECK_INT(sigaction(SIGUSR1, &former, NULL), 0);
-    CHECK_STR(line, expected);
-    close(saved);
-    close(pipe_ends[0]);
-    close(pipe_ends[1]);
-}
-
 /* --------------------------------------------------------------------------------------- atexit, shutdown */
 
 static void invalid_exit_arguments(void)
@@ -738,19 +376,12 @@ static const struct test_case cases[] = {
      status_names_and_messages},
     {"the last error is per thread and is kept until the next error or clear", last_error},
     {"main_thread returns the first thread of the process in every thread", main_thread_in_every_thread},
-    {"a foreign thread has a Dummy from its first call of current_thread until it exits", dummy_of_a_foreign_thread},
     {"current_thread returns the same thread in the destructors of pthread keys", current_in_destructors},
-    {"a Dummy that is created while its thread exits is not counted after that", dummy_of_an_exiting_thread},
-    {"a Dummy is kept if the system does not report whether its thread is alive", dummies_without_tgkill},
-    {"a timed wait ends at its deadline where the system does not permit threads to park", waits_without_futex},
     {"enumerate lists main and then the other threads in order of their start, with references", enumerate_order},
     {"a thread is counted from its start until its join", alive_from_start_to_join},
     {"idents are never 0 and never reused; native ids are the kernel's", idents},
     {"stack_size does not reset the stack size, and a size that is too small is ERR_VALUE", stack_size},
     {"sleep does not return early, and checks its argument", sleep_is_not_early},
-    {"an excepthook receives the calling thread, both strings and its argument", custom_hook},
-    {"the default excepthook prints one line to stderr", default_hook},
-    {"the default excepthook prints the line if signals interrupt its write", default_hook_with_signals},
     {"invalid arguments of atexit and shutdown are errors without an effect", invalid_exit_arguments},
 };
 

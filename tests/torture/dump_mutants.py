@@ -5,9 +5,9 @@
     tests/torture/dump_mutants.py --check
 
 A mutant replaces a text in one source file. It is detected if the test fails or does not end: a unit test of the
-library ("unit", and a part of its name), tests/rust/stopped.rs ("stopped", likewise), a case of tests/c/dump.c ("case",
-and its name), or the program dumps ("torture", and for how long, in seconds). --check builds nothing: it checks that
-the text of each mutant occurs exactly once.
+library ("unit", and a part of its name), tests/rust/stopped.rs ("stopped", likewise), a case of one of the
+tests/c/dump*.c ("case", and its name), or the program dumps ("torture", and for how long, in seconds). --check builds
+nothing: it checks that the text of each mutant occurs exactly once, and that the case exists.
 """
 
 import argparse
@@ -115,9 +115,21 @@ MUTANTS = {
 }
 
 
-def fault(source, text, *_):
+def file_of_case(name):
+    """Returns the C test that has a case with this name, as a path from the root, or None."""
+    for path in sorted((ROOT / "tests" / "c").glob("dump*.c")):
+        if f'    {{"{name}",' in path.read_text():
+            return str(path.relative_to(ROOT))
+    return None
+
+
+def fault(source, text, _replacement, kind, test):
     count = (ROOT / "src" / source).read_text().count(text)
-    return None if count == 1 else f"src/{source} contains its text {count} times, not once:\n{text}"
+    if count != 1:
+        return f"src/{source} contains its text {count} times, not once:\n{text}"
+    if kind == "case" and file_of_case(test) is None:
+        return f"no tests/c/dump*.c has the case {test!r}"
+    return None
 
 
 def plant(source, text, replacement):
@@ -166,7 +178,7 @@ def judge(source, text, replacement, kind, test, seconds):
         soname.unlink(missing_ok=True)
         soname.symlink_to(library.name)
         program = BUILD / kind
-        source_file = "tests/c/dump.c" if kind == "case" else "tests/torture/dumps.c"
+        source_file = file_of_case(test) if kind == "case" else "tests/torture/dumps.c"
         build([os.environ.get("CC", "cc"), "-std=c11", "-O1", "-Iinclude", source_file, "-o", str(program),
                f"-L{library.parent}", "-lthreading", "-lpthread", "-lm"], environment)
         command = [str(program), test] if kind == "case" else [

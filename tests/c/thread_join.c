@@ -1,217 +1,182 @@
-/* Thread exit: threads that are never joined, joiners that do not get to run, and threads that the program detaches or
- * joins through pthread. */
+/* Joins: their errors and timeouts, several joiners, threads that join each other, and threads that the program detaches
+ * or joins through pthread. */
 #include "child.h"
+#include "thread.h"
 
 #include <errno.h>
 
-/* ------------------------------------------------------------------------------- threads that are never joined */
+/* -------------------------------------------------------------------- errors, timeouts and concurrent joins */
 
-enum { STACKS_KEPT = 128, THREADS = 600, DESTRUCTOR_ITERATIONS = 4 /* PTHREAD_DESTRUCTOR_ITERATIONS of Linux */ };
-
-/* Counts the kernel threads and the mappings of this process. Returns false if /proc is not available. */
-static bool count_threads_and_mappings(long *threads, long *mappings)
+static void *join_itself(void *arg)
 {
-    char line[512];
-    FILE *status = fopen("/proc/self/status", "r"), *maps = fopen("/proc/self/maps", "r");
-    bool known = status != NULL && maps != NULL;
-    *threads = *mappings = 0;
-    while (known && fgets(line, sizeof line, status) != NULL)
-        (void)sscanf(line, "Threads: %ld", threads);
-    while (known && fgets(line, sizeof line, maps) != NULL)
-        *mappings += strchr(line, '\n') != NULL;
-    if (status != NULL)
-        fclose(status);
-    if (maps != NULL)
-        fclose(maps);
-    return known;
+    threading_thread *self = threading_current_thread();
+    CHECK_STATUS(threading_thread_join(self), THREADING_ERR_DEADLOCK);
+    CHECK_STATUS(threading_thread_join_timeout(self, 0), THREADING_ERR_DEADLOCK);
+    CHECK_STATUS(threading_thread_join_timeout(self, NAN), THREADING_ERR_VALUE);
+    return arg;
 }
 
-/* The kernel threads of the process before the first case has started any. */
-static long threads_before;
-
-static bool all_have_exited(void *arg)
+static void dummy_is_not_joinable(threading_thread *dummy)
 {
-    long threads, mappings;
-    (void)arg;
-    return count_threads_and_mappings(&threads, &mappings) && threads <= threads_before;
+    CHECK_STATUS(threading_thread_join(dummy), THREADING_ERR_NOT_JOINABLE);
+    CHECK_STATUS(threading_thread_join_timeout(dummy, 0.01), THREADING_ERR_NOT_JOINABLE);
+    CHECK_STATUS(threading_thread_join_timeout(dummy, -2.0), THREADING_ERR_VALUE);
 }
 
+static void *join_main_with_timeouts(void *arg)
+{
+    double begin = now();
+    CHECK_STATUS(threading_thread_join_timeout(threading_main_thread(), 0), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_thread_join_timeout(threading_main_thread(), 0.05), THREADING_TIMED_OUT);
+    CHECK_AT_LEAST(now() - begin, 0.05);
+    return arg;
+}
+
+static void invalid_joins(void)
+{
+    threading_thread *thread = thread_new(NULL, NULL);
+    CHECK_STATUS(threading_thread_join(thread), THREADING_ERR_NOT_STARTED);
+    CHECK_STATUS(threading_thread_join_timeout(thread, 0), THREADING_ERR_NOT_STARTED);
+    CHECK_STATUS(threading_thread_join_timeout(thread, THREADING_FOREVER), THREADING_ERR_NOT_STARTED);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_ERR_DEADLOCK);
+    join(spawn(join_itself, NULL));
+    with_dummy(dummy_is_not_joinable);
+    join(spawn(join_main_with_timeouts, NULL));
+    join_foreign(spawn_foreign(join_main_with_timeouts, NULL));
+}
+
+static void check_invalid_timeouts(threading_thread *thread)
+{
+    CHECK_STATUS(threading_thread_join_timeout(thread, NAN), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_thread_join_timeout(thread, -INFINITY), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_thread_join_timeout(thread, -0.5), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_thread_join_timeout(thread, 9223372037.0), THREADING_ERR_OVERFLOW);
+}
+
+static void join_timeouts(void)
+{
+    threading_event *event = event_new();
+    threading_thread *thread = thread_new(wait_for_event, event);
+    double begin;
+    check_invalid_timeouts(thread);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    check_invalid_timeouts(thread);
+    CHECK_STATUS_KEEPS_ERROR(threading_thread_join_timeout(thread, 0), THREADING_TIMED_OUT);
+    begin = now();
+    CHECK_STATUS(threading_thread_join_timeout(thread, 0.1), THREADING_TIMED_OUT);
+    CHECK_AT_LEAST(now() - begin, 0.1);
+    CHECK(threading_thread_is_alive(thread));
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_thread_join_timeout(thread, THREADING_FOREVER), THREADING_OK);
+    check_invalid_timeouts(thread);
+    CHECK_STATUS(threading_thread_join_timeout(thread, 0), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(thread, THREADING_TIMEOUT_MAX), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(thread, INFINITY), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_thread_join(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+struct joiner {
+    threading_thread *thread;
+    test_blocker blocker;
+    double timeout;
+};
+
+static void *join_blocking(void *arg)
+{
+    struct joiner *joiner = arg;
+    about_to_block(&joiner->blocker);
+    CHECK_STATUS(threading_thread_join_timeout(joiner->thread, joiner->timeout), THREADING_OK);
+    CHECK(!threading_thread_is_alive(joiner->thread));
+    return threading_thread_result(joiner->thread);
+}
+
+static void concurrent_joins(void)
+{
+    const double timeouts[] = {THREADING_FOREVER, TEST_LIMIT, INFINITY, THREADING_TIMEOUT_MAX};
+    threading_event *event = event_new();
+    threading_thread *thread = spawn(wait_for_event, event), *ours[4];
+    struct joiner joiners[8] = {{0}};
+    pthread_t foreign[4];
+    for (int i = 0; i < 8; i++) {
+        joiners[i].thread = thread;
+        joiners[i].timeout = timeouts[i / 2];
+        if (i % 2 == 0)
+            ours[i / 2] = spawn(join_blocking, &joiners[i]);
+        else
+            foreign[i / 2] = spawn_foreign(join_blocking, &joiners[i]);
+    }
+    for (int i = 0; i < 8; i++)
+        wait_until_blocked(&joiners[i].blocker);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    for (int i = 0; i < 4; i++) {
+        CHECK_PTR(join(ours[i]), event);
+        CHECK_PTR(join_foreign(foreign[i]), event);
+    }
+    CHECK_PTR(join(thread), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+/* A destructor that the system calls after the target has returned: of a pthread key or of a C++ thread_local. */
 static struct {
-    threading_event *go;
-    atomic_int running, slow;
-    pthread_mutex_t slow_exit; /* locked while the slow threads must not exit; hundreds that polled would load the CPUs */
-    threading_target exit_function;
     pthread_key_t key;
-    bool has_key;
-} crowd = {.slow_exit = PTHREAD_MUTEX_INITIALIZER};
+    atomic_int begun, may_end, ended;
+} late_destructor;
 
-/* A thread-specific data destructor that blocks in the last of its calls, which runs after the library's destructor. */
-static void exit_slowly(void *iteration)
+static void destroy_late(void *arg)
 {
-    if ((intptr_t)iteration < DESTRUCTOR_ITERATIONS) {
-        CHECK_INT(pthread_setspecific(crowd.key, (void *)((intptr_t)iteration + 1)), 0);
-        return;
+    (void)arg;
+    atomic_store(&late_destructor.begun, 1);
+    wait_until(is_nonzero, &late_destructor.may_end);
+    sleep_for(0.02); /* so that a join that does not wait fails the test */
+    atomic_store(&late_destructor.ended, 1);
+}
+
+static void *destroy_late_by_key(void *arg)
+{
+    CHECK_INT(pthread_setspecific(late_destructor.key, arg), 0);
+    return arg;
+}
+
+#if defined(__GLIBC__)
+/* C++ compilers register the destructor of a thread_local with it. */
+int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
+extern void *__dso_handle;
+
+static void *destroy_late_by_thread_local(void *arg)
+{
+    CHECK_INT(__cxa_thread_atexit_impl(destroy_late, arg, &__dso_handle), 0);
+    return arg;
+}
+#endif
+
+static void join_waits_for_destructors(void)
+{
+    static const threading_target targets[] = {
+        destroy_late_by_key,
+#if defined(__GLIBC__)
+        destroy_late_by_thread_local,
+#endif
+    };
+    int arg;
+    CHECK_INT(pthread_key_create(&late_destructor.key, destroy_late), 0);
+    for (size_t i = 0; i < TEST_COUNT(targets); i++) {
+        threading_thread *thread = spawn(targets[i], &arg);
+        wait_until(is_nonzero, &late_destructor.begun);
+        CHECK(threading_thread_is_alive(thread));
+        CHECK_STATUS(threading_thread_join_timeout(thread, 0.02), THREADING_TIMED_OUT);
+        atomic_store(&late_destructor.may_end, 1);
+        CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+        CHECK_INT(atomic_load(&late_destructor.ended), 1);
+        CHECK(!threading_thread_is_alive(thread));
+        CHECK_PTR(join(thread), &arg);
+        atomic_store(&late_destructor.begun, 0);
+        atomic_store(&late_destructor.may_end, 0);
+        atomic_store(&late_destructor.ended, 0);
     }
-    atomic_fetch_add(&crowd.slow, 1);
-    CHECK_INT(pthread_mutex_lock(&crowd.slow_exit), 0);
-    CHECK_INT(pthread_mutex_unlock(&crowd.slow_exit), 0);
-}
-
-static void *run_in_crowd(void *arg)
-{
-    volatile char used[64 * 1024];
-    for (size_t i = 0; i < sizeof used; i += 1024)
-        used[i] = 1;
-    if (arg != NULL)
-        CHECK_INT(pthread_setspecific(crowd.key, (void *)(intptr_t)1), 0);
-    atomic_fetch_add(&crowd.running, 1);
-    CHECK_STATUS(threading_event_wait_timeout(crowd.go, TEST_LIMIT), THREADING_OK);
-    return crowd.exit_function(NULL);
-}
-
-static bool crowd_is_running(void *wanted)
-{
-    return atomic_load(&crowd.running) == *(int *)wanted;
-}
-
-static bool slow_threads_block(void *wanted)
-{
-    return atomic_load(&crowd.slow) == *(int *)wanted;
-}
-
-/* Starts threads and frees their handles. The first `slow` threads exit slowly: only when the caller unlocks slow_exit. */
-static void start_crowd(int threads, int slow, threading_target exit_function)
-{
-    crowd.go = event_new();
-    crowd.exit_function = exit_function;
-    atomic_store(&crowd.running, 0);
-    atomic_store(&crowd.slow, 0);
-    if (slow > 0)
-        CHECK_INT(pthread_mutex_lock(&crowd.slow_exit), 0);
-    for (int i = 0; i < threads; i++)
-        CHECK_STATUS(threading_thread_free(spawn(run_in_crowd, i < slow ? &crowd : NULL)), THREADING_OK);
-    wait_until(crowd_is_running, &threads);
-}
-
-/* Lets the threads exit and waits until all but the slow ones have. Only the exiting threads run code of the
- * library. */
-static void let_crowd_exit(int slow)
-{
-    CHECK_STATUS(threading_event_set(crowd.go), THREADING_OK);
-    threads_before += slow;
-    wait_until(all_have_exited, NULL);
-    threads_before -= slow;
-    wait_until(slow_threads_block, &slow);
-}
-
-static bool has_at_most_mappings(void *most)
-{
-    long threads, mappings;
-    return count_threads_and_mappings(&threads, &mappings) && mappings <= *(long *)most;
-}
-
-/* Checks that no more stacks than this stay mapped. A thread of the library may unmap some of them a little later. */
-static void check_mappings(long before, long stacks)
-{
-    /* A stack and its guard page are two mappings. 40 allows for mappings that the C library adds. */
-    long threads, mappings, most = before + 2 * stacks + 40;
-    (void)test_wait_until(has_at_most_mappings, &most);
-    CHECK(count_threads_and_mappings(&threads, &mappings));
-    CHECK_AT_LEAST((double)most, (double)mappings);
-}
-
-/* Creates the key of the slow threads, after the library has created its own key, so that in each iteration the
- * destructor of the former runs after that of the latter. Stores the number of mappings. Returns the reason if the case
- * cannot run here, or NULL. */
-static const char *prepare_crowd(long *mappings)
-{
-    long threads;
-    if (TEST_SANITIZED || !count_threads_and_mappings(&threads, mappings))
-        return "the mappings of the process are not known here";
-    if (threads_before == 0)
-        threads_before = threads;
-    if (!may_start_threads(THREADS))
-        return "the process may not start 600 threads";
-    /* An address space of 4 GiB has no room for the stacks of all threads with a default size of 8 MiB. */
-    CHECK_STATUS(threading_set_stack_size(sizeof(void *) < 8 ? 1 << 20 : 0), THREADING_OK);
-    join(spawn(return_arg, NULL));
-    if (!crowd.has_key)
-        CHECK_INT(pthread_key_create(&crowd.key, exit_slowly), 0);
-    crowd.has_key = true;
-    /* The kernel may still count a thread that has been joined. */
-    wait_until(all_have_exited, NULL);
-    CHECK(count_threads_and_mappings(&threads, mappings));
-    return NULL;
-}
-
-static void stacks_of_threads_never_joined(void)
-{
-    static const threading_target exit_functions[] = {return_arg, exit_with_arg};
-    long before;
-    const char *reason = prepare_crowd(&before);
-    if (reason != NULL)
-        SKIP(reason);
-    for (size_t i = 0; i < TEST_COUNT(exit_functions); i++) {
-        start_crowd(THREADS, 0, exit_functions[i]);
-        let_crowd_exit(0);
-        check_mappings(before, STACKS_KEPT);
-        CHECK_INT(threading_active_count(), 1);
-        CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);
-    }
-}
-
-static void slow_exit_of_some(void)
-{
-    enum { SLOW = 3 };
-    long before;
-    const char *reason = prepare_crowd(&before);
-    if (reason != NULL)
-        SKIP(reason);
-    start_crowd(THREADS, SLOW, return_arg);
-    let_crowd_exit(SLOW);
-    check_mappings(before, STACKS_KEPT + SLOW);
-    CHECK_INT(pthread_mutex_unlock(&crowd.slow_exit), 0);
-    wait_until(all_have_exited, NULL);
-    check_mappings(before, STACKS_KEPT);
-    CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);
-}
-
-static void slow_exit_of_all(void)
-{
-    static const threading_target exit_functions[] = {return_arg, exit_with_arg};
-    long before;
-    const char *reason = prepare_crowd(&before);
-    if (reason != NULL)
-        SKIP(reason);
-    for (size_t i = 0; i < TEST_COUNT(exit_functions); i++) {
-        int slow = THREADS;
-        start_crowd(THREADS, THREADS, exit_functions[i]);
-        CHECK_STATUS(threading_event_set(crowd.go), THREADING_OK);
-        wait_until(slow_threads_block, &slow);
-        CHECK_INT(threading_active_count(), 1);
-        CHECK_INT(pthread_mutex_unlock(&crowd.slow_exit), 0);
-        wait_until(all_have_exited, NULL);
-        check_mappings(before, STACKS_KEPT);
-        CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);
-    }
-}
-
-static void handles_kept_but_not_joined(void)
-{
-    static threading_thread *threads[THREADS];
-    long before;
-    const char *reason = prepare_crowd(&before);
-    if (reason != NULL)
-        SKIP(reason);
-    for (int i = 0; i < THREADS; i++)
-        threads[i] = spawn(i % 2 == 0 ? return_arg : exit_with_arg, &threads[i]);
-    wait_until(all_have_exited, NULL);
-    check_mappings(before, STACKS_KEPT);
-    for (int i = 0; i < THREADS; i++) {
-        CHECK(!threading_thread_is_alive(threads[i]));
-        CHECK_PTR(threading_thread_result(threads[i]), &threads[i]);
-        CHECK_PTR(join(threads[i]), &threads[i]);
-    }
+    CHECK_INT(pthread_key_delete(late_destructor.key), 0);
 }
 
 /* ------------------------------------------------------------------------------ joiners that do not get to run */
@@ -299,14 +264,12 @@ static void check_with_a_stopped_joiner(threading_target exit_function, int more
 
 static void joiner_that_does_not_run(void)
 {
-#if defined(__SANITIZE_THREAD__)
-    SKIP("ThreadSanitizer handles signals late");
-#else
+    if (TEST_SANITIZED)
+        SKIP("ThreadSanitizer handles signals late");
     for (int more = 0; more <= 4; more += 2) {
         check_with_a_stopped_joiner(return_arg, more);
         check_with_a_stopped_joiner(exit_with_arg, more);
     }
-#endif
 }
 
 /* Polls without a join or a wait. */
@@ -358,6 +321,8 @@ static void concurrent_joiners(void)
         CHECK_STATUS(threading_event_free(exiting.event), THREADING_OK);
     }
 }
+
+/* ----------------------------------------------------------------------------- threads that join each other */
 
 /* Two threads that join each other: at least one of the joins is ERR_DEADLOCK, and both threads exit. */
 static struct {
@@ -473,7 +438,7 @@ static void *detach_itself_and_exit(void *arg)
     pthread_exit(arg);
 }
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !TEST_SANITIZED
 #define MAY_USE_PTHREAD 1
 #else
 #define MAY_USE_PTHREAD 0
@@ -582,10 +547,11 @@ static void pthread_join_and_detach(void)
 }
 
 static const struct test_case cases[] = {
-    {"the exit of 600 threads that are never joined leaves at most 128 stacks mapped", stacks_of_threads_never_joined},
-    {"threads that exit slowly do not delay the unmapping of other stacks", slow_exit_of_some},
-    {"the exit of 600 slow threads leaves at most 128 stacks mapped", slow_exit_of_all},
-    {"the exit of 600 threads whose handles are kept leaves at most 128 stacks mapped", handles_kept_but_not_joined},
+    {"a join of an unstarted thread, of the caller or of a Dummy is an error; other threads may join main",
+     invalid_joins},
+    {"join_timeout does not time out early, and checks its timeout in any state", join_timeouts},
+    {"several threads may join a thread concurrently and repeatedly", concurrent_joins},
+    {"join waits for the destructors of pthread keys and of thread_local objects", join_waits_for_destructors},
     {"join, is_alive and result are the same while another joiner does not get to run", joiner_that_does_not_run},
     {"is_alive becomes false without a join", is_alive_without_a_join},
     {"concurrent joins with and without timeout all return OK", concurrent_joiners},
