@@ -112,11 +112,16 @@ fn version_symbols() {
     let names = exported_functions().into_iter().map(|name| format!("-u {name}@@{version}\n"));
     fs::write(&symbols, names.collect::<String>()).unwrap();
 
-    let versions =
-        [format!("-Wl,--version-script={}", script.display()), format!("-Wl,@{}", symbols.display())];
+    // Not with -Wl, which splits its argument at commas, and the directory may contain one. The compiler reads the file
+    // of symbols.
+    let versions = [
+        "-Xlinker".to_owned(),
+        format!("--version-script={}", script.display()),
+        format!("@{}", symbols.display()),
+    ];
     // First with rustc's default linker, which may be lld, then with the toolchain's lld or that of the system.
     let lld = [format!("-B{}", bundled_lld().display()), "-fuse-ld=lld".to_owned()];
-    let attempts = [versions.to_vec(), [lld, versions].concat()];
+    let attempts = [versions.to_vec(), [&lld[..], &versions].concat()];
     let mut failures = Vec::new();
     for arguments in attempts {
         match lld_links(&arguments, &directory) {

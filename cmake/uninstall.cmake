@@ -1,15 +1,33 @@
 # Removes the files that the last installations from this build directory have installed. The target uninstall runs this
-# script in the build directory, where the lists of these files are; DESTDIR must be the same as for the installation.
+# script in the build directory, where the lists of these files are; DESTDIR must be the same as for the installation,
+# and absolute.
 cmake_minimum_required(VERSION 3.20)
 
 file(GLOB manifests install_manifest*.txt)
 if(NOT manifests)
     message(FATAL_ERROR "libthreading: nothing has been installed from this build directory")
 endif()
+set(destdir "$ENV{DESTDIR}")
+if(destdir AND NOT IS_ABSOLUTE "${destdir}")
+    message(FATAL_ERROR "libthreading: DESTDIR must be an absolute path, not ${destdir}")
+endif()
+set(found OFF)
 foreach(manifest IN LISTS manifests)
     file(STRINGS "${manifest}" files)
     foreach(file IN LISTS files)
-        set(file "$ENV{DESTDIR}${file}")
+        if(EXISTS "${destdir}${file}" OR IS_SYMLINK "${destdir}${file}")
+            set(found ON)
+        endif()
+    endforeach()
+endforeach()
+if(NOT found)
+    # The lists are kept, since another DESTDIR may be the right one.
+    message(FATAL_ERROR "libthreading: no installed file exists; DESTDIR must be the same as for the installation")
+endif()
+foreach(manifest IN LISTS manifests)
+    file(STRINGS "${manifest}" files)
+    foreach(file IN LISTS files)
+        set(file "${destdir}${file}")
         if(EXISTS "${file}" OR IS_SYMLINK "${file}")
             message(STATUS "Removing: ${file}")
             file(REMOVE "${file}")

@@ -203,12 +203,17 @@ def check_index(site, pages):
 
 
 def check_generators():
-    """The generators must run with Python 3.8, which docs/building.md names."""
-    for path in sorted((ROOT / "tools" / "manual").glob("*.py")):
+    """The generators, and that of the declarations for npm, must run with Python 3.8, which docs/building.md names."""
+    declarations = ROOT / "c_examples" / "languages" / "python" / "libthreading.py"
+    for path in [*sorted((ROOT / "tools" / "manual").glob("*.py")), declarations]:
         tree = ast.parse(path.read_text(encoding="utf-8"), path.name, feature_version=(3, 8))
         names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         for name in names & {"removeprefix", "removesuffix"}:
             expect(False, f"{path.name}: {name} needs Python 3.9")
+        for node in ast.walk(tree):
+            expect(not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Slice)
+                   or getattr(node.value, "attr", None) != "parents",
+                   f"{path.name}: a slice of Path.parents needs Python 3.10")
 
 
 def main():

@@ -43,7 +43,7 @@ local function run(...)
     %s
 end
 local function report(message)
-    io.stderr:write(debug.traceback(message), "\n")
+    io.stderr:write(debug.traceback(tostring(message)), "\n")
 end
 callback = ffi.cast("threading_target", function(arg)
     xpcall(run, report, arg)

@@ -23,7 +23,7 @@ _PACKAGE = _FILE.with_name("threading_c.libs")
 _HEADERS = [
     os.environ.get("THREADING_HEADER", ""),
     _PACKAGE / "threading.h",
-    *[folder / "include/threading.h" for folder in _FILE.parents[3:4]],
+    *[folder / "include/threading.h" for folder in list(_FILE.parents)[3:4]],
     "/usr/local/include/threading.h",
     "/usr/include/threading.h",
 ]

@@ -4,8 +4,10 @@
     python3 test_threading_c.py [-v] [NAME...]
 """
 
+import copy
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -247,7 +249,16 @@ class ThreadTests(unittest.TestCase):
         class Uninitialized(threading_c.Thread):
             def __init__(self):
                 pass
-        self.assertRaisesRegex(RuntimeError, r"thread.__init__\(\) not called", Uninitialized().start)
+        thread = Uninitialized()
+        for call in (thread.start, thread.join, thread.is_alive, lambda: thread.name, lambda: repr(thread)):
+            self.assertRaisesRegex(RuntimeError, r"thread.__init__\(\) not called", call)
+
+    def test_copies_are_refused(self):
+        for make in (threading_c.Thread, lambda: threading_c.Timer(1, print), threading_c.Lock, threading_c.RLock,
+                     threading_c.Condition, threading_c.Semaphore, threading_c.BoundedSemaphore, threading_c.Event,
+                     lambda: threading_c.Barrier(1), threading_c.local):
+            for function in (copy.copy, copy.deepcopy, pickle.dumps):
+                self.assertRaisesRegex(TypeError, "cannot pickle", function, make())
 
     def test_names_and_daemons_match_python(self):
         class Callable:

@@ -19,7 +19,7 @@ from threading import ExceptHookArgs, excepthook  # noqa: F401
 from threading_c_dumps import HANG_DEADLOCK, HANG_EXIT, dump, dump_on_signal, set_contention, trace  # noqa: F401
 from threading_c_locks import (
     BLOCKING, FAST, OK, SLICE, TIMED_OUT, TIMEOUT_MAX, Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event,
-    Lock, RLock, Semaphore, check, checked_handle, seconds, wait)
+    Lock, RLock, Semaphore, check, checked_handle, refuse_copy, seconds, wait)
 
 __all__ = ["get_ident", "active_count", "Condition", "current_thread", "enumerate", "main_thread", "TIMEOUT_MAX",
            "Event", "Lock", "RLock", "Semaphore", "BoundedSemaphore", "Thread", "Barrier", "BrokenBarrierError",
@@ -41,7 +41,7 @@ def _bootstrap(_):
 
 
 class Thread:
-    _handle = None
+    __reduce_ex__ = refuse_copy
 
     def __init__(self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None, verbose=None):
         """As in Python. `verbose` is an argument of Python 2 and is ignored."""
@@ -62,8 +62,13 @@ class Thread:
     def _make(self):
         return checked_handle(FAST.threading_thread_new(_bootstrap, None))
 
+    def __getattr__(self, name):
+        if name == "_handle":  # a subclass has its own __init__, which does not call this one
+            raise RuntimeError("thread.__init__() not called")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __del__(self):
-        if self._handle is not None:
+        if "_handle" in self.__dict__:
             FAST.threading_thread_free(self._handle)
 
     def __repr__(self):
@@ -73,8 +78,6 @@ class Thread:
         return f"<{type(self).__name__}({self.name}, {state}{daemon}{ident})>"
 
     def start(self):
-        if self._handle is None:
-            raise RuntimeError("thread.__init__() not called")
         self._start()
         self._started.wait()
 
@@ -167,7 +170,7 @@ class Timer(Thread):
         return FAST.threading_timer_thread(self._timer)  # borrowed: __del__ frees the timer
 
     def __del__(self):
-        if self._handle is not None:
+        if "_handle" in self.__dict__:
             FAST.threading_timer_free(self._timer)
 
     def start(self):
@@ -279,6 +282,7 @@ class local:
     """
 
     __slots__ = ("_handle", "_init_args", "_values", "_next", "__weakref__")
+    __reduce_ex__ = refuse_copy
 
     def __new__(cls, /, *args, **kwargs):
         if (args or kwargs) and cls.__init__ is object.__init__:

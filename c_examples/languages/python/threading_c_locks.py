@@ -81,10 +81,16 @@ def wait(function, handle, timeout, is_done=None):
             return OK
 
 
+def refuse_copy(self, _protocol):
+    """The __reduce_ex__ of objects with a handle: a copy would free the same handle, and another process has none."""
+    raise TypeError(f"cannot pickle {type(self).__qualname__!r} object")
+
+
 class _Object:
     """The base class of objects with a handle, which is freed with the object."""
 
     _handle = None
+    __reduce_ex__ = refuse_copy
 
     def __init_subclass__(cls, kind=None):
         """Sets the library's functions for the class: _fast.release is threading_<kind>_release."""
