@@ -7,6 +7,7 @@ use core::ptr;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::handle::blocking_call::BlockingCall;
+use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::hang_watch::HangWatch;
 use crate::sync::wait_note::with_note;
 use crate::sys::annotate;
@@ -164,12 +165,14 @@ impl Thread {
         backoff: &mut PollBackoff,
         watch: &mut HangWatch,
     ) -> bool {
-        let pollers = POLLERS.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let epoch = fork_epoch();
+        let pollers = POLLERS.fetch_add(1, Ordering::Relaxed) + 1;
         let until = backoff.next_deadline(pollers).min(deadline);
         let woken = self.wait_on_state(word, until, watch);
         // In a child that a signal handler has forked during the wait, this thread is not counted.
-        let without_this = |pollers: u32| pollers.checked_sub(1);
-        let _ = POLLERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without_this);
+        if fork_epoch() == epoch {
+            POLLERS.fetch_sub(1, Ordering::Relaxed);
+        }
         woken || until != deadline
     }
 

@@ -98,6 +98,43 @@ static void each_kind_of_wait(void)
                "\"j\" #  running outside this library, in read(2)\n");
 }
 
+static void *wait_event_with_timeout(void *arg)
+{
+    CHECK_STATUS(threading_event_wait_timeout(arg, 3600), THREADING_OK);
+    return arg;
+}
+
+static void *sleep_outside(void *arg)
+{
+    struct timespec hour = {.tv_sec = 3600};
+    CHECK_INT(nanosleep(&hour, NULL), 0);
+    return arg;
+}
+
+/* After a stop, the kernel restarts calls with a timeout by a system call of their own. */
+static void after_a_stop(void)
+{
+    const char *const restarted = "\"sleeper\" #  running outside this library, in restart_syscall(2)\n";
+    objects_new();
+    start_named("sleeper", sleep_outside, NULL);
+    start_named("waiter", wait_event_with_timeout, event);
+    while (strstr(masked_dump(), "nanosleep(2)\n\"waiter\" #  waits for event \"stop\"") == NULL)
+        sleep_for(0.001);
+    pid_t stopper = fork();
+    CHECK(stopper >= 0);
+    if (stopper == 0) {
+        kill(getppid(), SIGSTOP);
+        sleep_for(0.05);
+        kill(getppid(), SIGCONT);
+        _exit(0);
+    }
+    CHECK_INT(waitpid(stopper, NULL, 0), stopper);
+    const char *dump;
+    while (strstr(dump = masked_dump(), restarted) == NULL)
+        sleep_for(0.001);
+    CHECK(strstr(dump, "\"waiter\" #  waits for event \"stop\" (not set), for # s, for at most # s more\n") != NULL);
+}
+
 static void notified_waiter(void)
 {
     objects_new();
@@ -512,6 +549,13 @@ static void each_kind_of_wait_case(void)
     run_in_child(each_kind_of_wait);
 }
 
+static void after_a_stop_case(void)
+{
+    if (is_emulated())
+        SKIP("the system shows the system calls of an emulator");
+    run_in_child(after_a_stop);
+}
+
 IN_CHILD(notified_waiter)
 IN_CHILD(notified_together)
 IN_CHILD(notified_before_it_parks)
@@ -542,6 +586,7 @@ IN_CHILD(beside_load)
 static const struct test_case cases[] = {
     {"a dump shows the main thread of a program without other threads", main_alone_case},
     {"a dump shows each kind of wait, and the owned locks", each_kind_of_wait_case},
+    {"calls and waits that go on after a stop of the process are shown", after_a_stop_case},
     {"a notified waiter waits for the condition's lock", notified_waiter_case},
     {"a waiter that parks together with others waits for the lock from the notify on", notified_together_case},
     {"the same for one that was notified before it parked", notified_before_it_parks_case},
