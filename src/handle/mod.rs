@@ -249,6 +249,13 @@ impl<T: Object> Handle<T> {
         if object.header().is_live(tag) { Ok((object, tag)) } else { Err(Self::stale_error(object, tag)) }
     }
 
+    /// Returns the object, if it is alive. As `check`, but for a caller that does not fail with the error.
+    #[inline]
+    pub(crate) fn live_object(self) -> Option<&'static T> {
+        let (object, tag) = self.slot().ok()?;
+        object.header().is_live(tag).then_some(object)
+    }
+
     /// The error of a call with a stale handle.
     #[cold]
     fn stale_error(object: &'static T, tag: u64) -> Error {

@@ -258,8 +258,7 @@ fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
 
 /// Returns the calling thread if it has an object. Unlike `thread::current`, this creates none.
 pub(crate) fn known_current() -> Option<&'static Thread> {
-    let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-    handle.check().ok().map(|(thread, _)| thread)
+    Handle::from_bits(tls::with(|block| block.thread.get())).live_object()
 }
 
 impl Thread {

@@ -499,7 +499,7 @@ fn reset_identity() {
 
 /// A timer's function has called pthread_exit() or was cancelled, and the worker ends.
 pub(crate) fn on_pthread_exit(thread: &'static Thread) {
-    let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.timer_bits()).check() else { return };
+    let Some(timer) = Handle::<Timer>::from_bits(thread.timer_bits()).live_object() else { return };
     let epoch = fork_epoch::fork_epoch();
     if !thread.has_flag(HAS_RESULT) {
         thread.set_result(ptr::null_mut());
