@@ -71,7 +71,7 @@ impl<T: Object> BlockingCall<T> {
         let call = unsafe { &*(call as *const Self) };
         let Ok((object, tag)) = Handle::<T>::from_bits(call.handle).slot() else { return };
         // Even if the object has been freed. If the slot has another generation, `begin` has not pinned it.
-        if object.header().add_pin(tag) {
+        if object.header().pins.add(tag) {
             call.epoch.set(fork_epoch());
             object.keep_blocking_call(tag, &call.waiter);
         }
@@ -86,7 +86,7 @@ impl<T: Object> Drop for BlockingCall<T> {
         if self.is_pinned.get() && self.epoch.get() == fork_epoch() {
             // SAFETY: the slot is pinned, so the handle leads to it.
             let (object, tag) = unsafe { Handle::<T>::from_bits(self.handle).slot_unchecked() };
-            if object.header().drop_pin(tag) {
+            if object.header().pins.remove(tag) {
                 Handle::recycle(object);
             }
         }
