@@ -19,7 +19,7 @@ use crate::sync::fork_lock::ForkLock;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
-use crate::sync::{broadcast_word, hang_watch, waiter};
+use crate::sync::{broadcast_word, hang_watch, waiter_pool};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{calling_thread, memory, pthread, tls};
@@ -123,7 +123,7 @@ fn wake_until_all_are_parked() {
 /// was not parked.
 fn wake_waiters() -> bool {
     let mut were_parked = true;
-    for waiter in waiter::all() {
+    for waiter in waiter_pool::all() {
         let Some(wait) = waiter.read_wait().filter(is_watched) else { continue };
         let was_parked = if wait.object == PROCESS_EXIT {
             registry::wake_shutdowns()
@@ -295,7 +295,7 @@ mod tests {
         set_hook(0, None, ptr::null_mut());
         let (has_read_former_period, former_period_was_read) = channel();
         let thread = std::thread::spawn(move || {
-            let waiter = waiter::current().unwrap();
+            let waiter = waiter_pool::current().unwrap();
             waiter.set_state(PARKED);
             let was_woken = with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
                 let mut watch = HangWatch::new(Deadline::NEVER);
@@ -340,7 +340,7 @@ mod tests {
         let (parks, is_parked) = channel();
         let (ends, is_over) = channel();
         let thread = std::thread::spawn(move || {
-            let waiter = waiter::current().unwrap();
+            let waiter = waiter_pool::current().unwrap();
             waiter.set_state(PARKED_TOGETHER);
             with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
                 parks.send(()).unwrap();
@@ -443,7 +443,7 @@ mod tests {
         const UNKNOWN_OBJECT: usize = 8;
         let mut since = Deadline(0);
         with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
-            since = waiter::current().unwrap().read_wait().unwrap().since;
+            since = waiter_pool::current().unwrap().read_wait().unwrap().since;
         });
         since
     }
