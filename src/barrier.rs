@@ -143,6 +143,10 @@ impl ForkReset for Round {
 }
 
 impl Round {
+    fn has_waiters(&self) -> bool {
+        !(self.waiting.is_empty() && self.next_waiting.is_empty())
+    }
+
     /// Releases all waiters with this outcome, and lets the threads in `next_waiting` arrive again.
     fn release_waiters(&mut self, barrier: &Barrier, outcome: u32) {
         self.arrived = 0;
@@ -166,9 +170,7 @@ unsafe impl Object for Barrier {
     }
 
     fn is_busy(&self, tag: u64) -> bool {
-        let has_waiters = |barrier: &Self| {
-            barrier.with_round(|round| !(round.waiting.is_empty() && round.next_waiting.is_empty()))
-        };
+        let has_waiters = |barrier: &Self| barrier.with_round(|round| round.has_waiters());
         self.is_used() && Handle::is_alive_and(self, tag, has_waiters)
     }
 
@@ -178,7 +180,7 @@ unsafe impl Object for Barrier {
             return;
         }
         self.with_round(|round| {
-            if !round.waiting.is_empty() || !round.next_waiting.is_empty() {
+            if round.has_waiters() {
                 round.release_waiters(self, FREED);
             }
             round.arrived = 0;
@@ -197,16 +199,15 @@ unsafe impl Object for Barrier {
     }
 }
 
-/// What a thread that arrives does next. The last field is the round number, which does not change while the thread has
-/// to wait.
+/// What a thread that arrives does next.
 enum Arrival {
     /// It waits for the others, and has this arrival index.
-    Wait(usize, u32),
+    Wait(usize),
     /// It is the last to arrive, with this arrival index, and runs the action. Without an action, it has released the
     /// others.
-    Last(usize, u32),
+    Last(usize),
     /// It waits for the end of the action, and arrives again.
-    WaitForNextRound(u32),
+    WaitForNextRound,
 }
 
 impl Named for Barrier {}
@@ -258,16 +259,15 @@ impl Handle<Barrier> {
         let barrier = call.begin()?;
         let mut deadline = None;
         loop {
-            match barrier.arrive(tag, waiter)? {
-                Arrival::WaitForNextRound(round_number) => {
-                    barrier.park(waiter, round_number, Deadline::NEVER)
-                }
-                Arrival::Last(arrival_index, round_number) => {
+            let (arrival, round_number) = barrier.arrive(tag, waiter)?;
+            match arrival {
+                Arrival::WaitForNextRound => barrier.park(waiter, round_number, Deadline::NEVER),
+                Arrival::Last(arrival_index) => {
                     // The action may wait.
                     lease.end();
                     return barrier.finish_round(tag, arrival_index, round_number);
                 }
-                Arrival::Wait(arrival_index, round_number) => {
+                Arrival::Wait(arrival_index) => {
                     let deadline = *deadline.get_or_insert_with(|| timeout.deadline());
                     let outcome = barrier.wait_for_release(waiter, round_number, deadline);
                     happens_after(barrier.annotation_address(round_number));
@@ -373,7 +373,8 @@ impl Barrier {
         if round_number % 2 == 0 { &self.action } else { &self.arg }
     }
 
-    fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
+    /// The calling thread arrives. Also returns the round number, which does not change while the thread has to wait.
+    fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<(Arrival, u32)> {
         self.with_used_round(tag, |round| {
             if round.action_owner == ident::owner_tag() {
                 return Err(Error::BarrierInAction);
@@ -382,7 +383,7 @@ impl Barrier {
             if round.action_owner != 0 {
                 waiter.prepare_to_wait(ident::owner_tag());
                 round.next_waiting.push_back(waiter);
-                return Ok(Arrival::WaitForNextRound(round_number));
+                return Ok((Arrival::WaitForNextRound, round_number));
             }
             if round.broken {
                 return Err(Error::BrokenBarrier);
@@ -395,7 +396,7 @@ impl Barrier {
                 round.waiting.push_back(waiter);
                 // With two parties, the other one may be on another CPU; with more, some probably need this CPU.
                 waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
-                return Ok(Arrival::Wait(arrival_index, round_number));
+                return Ok((Arrival::Wait(arrival_index), round_number));
             }
             if self.action.load(Ordering::Acquire).is_null() {
                 round.release_waiters(self, GRANTED);
@@ -404,7 +405,7 @@ impl Barrier {
                 self.acting.store(round.action_owner, Ordering::Relaxed);
                 round.interrupted = false;
             }
-            Ok(Arrival::Last(arrival_index, round_number))
+            Ok((Arrival::Last(arrival_index), round_number))
         })
     }
 
