@@ -42,9 +42,8 @@
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::c_void;
-use core::ptr;
 
-use crate::callbacks::Action;
+use crate::callbacks::{Action, AtomicCallback};
 use crate::error::{Error, Result};
 use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::{Header, TAG};
@@ -99,11 +98,11 @@ pub struct Barrier {
     /// The futex word on which all waiters park. It is incremented under the mutex whenever waiters are released. A
     /// thread that is about to park misses its wake-up only if 2^32 increments happen before it does.
     round_number: AtomicU32,
-    /// Written when the barrier is created, like the next two. `action` and `arg` also serve as annotation addresses.
+    /// Written when the barrier is created, like the next two.
     parties: AtomicUsize,
-    action: AtomicPtr<c_void>,
+    action: AtomicCallback<Action>,
     arg: AtomicPtr<c_void>,
-    /// The default timeout in seconds, the bits of an `f64`.
+    /// The default timeout in seconds, the bits of an `f64`. `timeout` and `acting` also serve as annotation addresses.
     timeout: AtomicU64,
     /// A copy of `Round::action_owner`, for reports, which read it without the mutex. In a child of fork, it may be
     /// that of a thread of the parent.
@@ -224,9 +223,7 @@ impl Handle<Barrier> {
         }
         Handle::create(0, |barrier: &Barrier, _| {
             barrier.parties.store(parties, Ordering::Release);
-            barrier
-                .action
-                .store(action.map_or(ptr::null_mut(), |action| action as *mut c_void), Ordering::Release);
+            barrier.action.store(action, Ordering::Release);
             barrier.arg.store(arg, Ordering::Release);
             barrier.timeout.store(FOREVER.to_bits(), Ordering::Release);
             barrier.acting.store(0, Ordering::Relaxed);
@@ -369,8 +366,8 @@ impl Barrier {
 
     /// The address that stands for the round in annotations for race detectors: a field's address serves as a unique
     /// tag. It alternates, since threads may arrive for the next round before all of this one have returned.
-    fn annotation_address(&self, round_number: u32) -> &AtomicPtr<c_void> {
-        if round_number % 2 == 0 { &self.action } else { &self.arg }
+    fn annotation_address(&self, round_number: u32) -> &AtomicU64 {
+        if round_number % 2 == 0 { &self.timeout } else { &self.acting }
     }
 
     /// The calling thread arrives. Also returns the round number, which does not change while the thread has to wait.
@@ -398,7 +395,7 @@ impl Barrier {
                 waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
                 return Ok((Arrival::Wait(arrival_index), round_number));
             }
-            if self.action.load(Ordering::Acquire).is_null() {
+            if self.action.load(Ordering::Acquire).is_none() {
                 round.release_waiters(self, GRANTED);
             } else {
                 round.action_owner = ident::owner_tag();
@@ -412,13 +409,9 @@ impl Barrier {
     /// For the last thread to arrive: if there is an action, calls it and then releases the waiters.
     fn finish_round(&self, tag: u64, arrival_index: usize, round_number: u32) -> Result<usize> {
         happens_after(self.annotation_address(round_number));
-        let action = self.action.load(Ordering::Acquire);
-        if action.is_null() {
-            return Ok(arrival_index);
-        }
-        // SAFETY: `new` has stored an `Action` here, which is still this barrier's since the slot is pinned.
-        let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
-        // SAFETY: the caller of `new` has promised that the action may be called with this argument.
+        let Some(action) = self.action.load(Ordering::Acquire) else { return Ok(arrival_index) };
+        // SAFETY: the caller of `new` has promised that the action may be called with this argument. Both are still this
+        // barrier's, since the slot is pinned.
         let failed = pthread::call_user(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
         happens_before(self.annotation_address(round_number));
         self.with_round(|round| {
@@ -487,6 +480,7 @@ impl Barrier {
 mod tests {
     use super::*;
     use core::ffi::c_int;
+    use core::ptr;
     use std::thread;
 
     fn barrier(parties: usize) -> Handle<Barrier> {

@@ -126,7 +126,7 @@ use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::c_void;
 use core::ptr;
 
-use crate::callbacks::{Run, Target};
+use crate::callbacks::{AtomicCallback, Destructor, Run, Target};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::handle::header::Header;
@@ -206,9 +206,9 @@ pub struct Thread {
     pub(super) ident: AtomicU64,
     aux: AtomicU64,
     /// For the next four, see `thread::target`.
-    pub(super) target: AtomicPtr<c_void>,
+    pub(super) target: AtomicCallback<Target>,
     pub(super) arg: AtomicPtr<c_void>,
-    pub(super) destroy: AtomicPtr<c_void>,
+    pub(super) destroy: AtomicCallback<Destructor>,
     pub(super) run_or_result: AtomicPtr<c_void>,
     /// Links of the registry's lists, protected by the registry mutex.
     pub(crate) links: Links<Thread>,
@@ -259,11 +259,9 @@ impl Thread {
             thread.name_number.store(0, Ordering::Relaxed);
             thread.ident.store(0, Ordering::Relaxed);
             thread.aux.store(0, Ordering::Relaxed);
-            thread
-                .target
-                .store(target.map_or(ptr::null_mut(), |target| target as *mut c_void), Ordering::Relaxed);
+            thread.target.store(target, Ordering::Relaxed);
             thread.arg.store(arg, Ordering::Relaxed);
-            thread.destroy.store(ptr::null_mut(), Ordering::Relaxed);
+            thread.destroy.store(None, Ordering::Relaxed);
             thread.run_or_result.store(ptr::null_mut(), Ordering::Relaxed);
             thread.names.init();
         }

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use crate::callbacks::{Destructor, Run, Target};
-use crate::sys::atomic::{AtomicPtr, Ordering};
+use crate::sys::atomic::Ordering;
 use crate::sys::prefetch::prefetch_for_write;
 use crate::sys::probe;
 use crate::sys::pthread;
@@ -31,11 +31,6 @@ impl TargetCall {
     }
 }
 
-fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
-    let function = word.load(Ordering::Acquire);
-    (!function.is_null()).then_some(function)
-}
-
 impl Thread {
     pub(crate) fn arg(&self) -> *mut c_void {
         self.arg.load(Ordering::Acquire)
@@ -48,13 +43,12 @@ impl Thread {
     }
 
     pub(crate) fn set_arg_destructor_ptr(&self, destroy: Option<Destructor>) {
-        self.destroy
-            .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
+        self.destroy.store(destroy, Ordering::Release);
     }
 
     /// Returns whether the destructor of the argument has still to be called.
     pub(crate) fn has_pending_arg_destructor(&self) -> bool {
-        !self.destroy.load(Ordering::Acquire).is_null() && !self.has_flag(ARG_DESTROYED)
+        self.destroy.load(Ordering::Acquire).is_some() && !self.has_flag(ARG_DESTROYED)
     }
 
     /// Calls the destructor of the argument, unless one of them is NULL or a thread has called it before.
@@ -62,19 +56,21 @@ impl Thread {
         if !self.has_pending_arg_destructor() {
             return;
         }
-        let destroy = self.destroy.swap(ptr::null_mut(), Ordering::AcqRel);
-        if !destroy.is_null() && !self.arg().is_null() && !self.set_flag(ARG_DESTROYED) {
-            // SAFETY: `set_arg_destructor_ptr` stored a `Destructor`, whose caller promised that it takes the argument.
-            let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };
-            // SAFETY: as above.
-            pthread::call_user(|| unsafe { destroy(self.arg()) });
+        if let Some(destroy) = self.destroy.take(Ordering::AcqRel) {
+            if !self.arg().is_null() && !self.set_flag(ARG_DESTROYED) {
+                // SAFETY: the caller of `Handle::set_arg_destructor` has promised that it takes the argument.
+                pthread::call_user(|| unsafe { destroy(self.arg()) });
+            }
         }
     }
 
     fn target(&self) -> Option<Target> {
-        // SAFETY: `build` stored a `Target`.
-        load_function(&self.target)
-            .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) })
+        self.target.load(Ordering::Acquire)
+    }
+
+    /// Returns the function that overrides the target, or NULL. Only before there is a result.
+    fn run_override(&self) -> *mut c_void {
+        self.run_or_result.load(Ordering::Acquire)
     }
 
     /// Returns what the thread runs without an override.
@@ -84,9 +80,8 @@ impl Thread {
 
     /// Returns the address of the function that `run_override_or_target` calls, or 0 if there is none.
     pub(crate) fn function_address(&self) -> usize {
-        load_function(&self.run_or_result)
-            .or_else(|| load_function(&self.target))
-            .map_or(0, |code| code.addr())
+        let run = self.run_override();
+        if run.is_null() { self.target.load_address(Ordering::Acquire) } else { run.addr() }
     }
 
     /// Calls the override if there is one, or else the target.
@@ -94,19 +89,16 @@ impl Thread {
     /// # Safety
     /// As for `TargetCall::run`; called once, by the thread itself.
     pub(crate) unsafe extern "C-unwind" fn run_override_or_target(&'static self) -> *mut c_void {
-        match load_function(&self.run_or_result) {
-            Some(run) => {
-                probe::thread_start(self, run);
-                let this = self.handle().bits() as *mut c_void;
-                // SAFETY: `set_run` stored a `Run`, which takes the argument as the caller promises.
-                unsafe { core::mem::transmute::<*mut c_void, Run>(run)(this, self.arg()) }
-            }
-            None => {
-                let target = self.target();
-                probe::thread_start(self, target.map_or(ptr::null(), |target| target as *const c_void));
-                // SAFETY: as the caller promises.
-                unsafe { TargetCall { target, arg: self.arg() }.run() }
-            }
+        let run = self.run_override();
+        if run.is_null() {
+            let target = self.target();
+            probe::thread_start(self, target.map_or(ptr::null(), |target| target as *const c_void));
+            // SAFETY: as the caller promises.
+            return unsafe { TargetCall { target, arg: self.arg() }.run() };
         }
+        probe::thread_start(self, run);
+        let this = self.handle().bits() as *mut c_void;
+        // SAFETY: `set_run` stored a `Run`, which takes the argument as the caller promises.
+        unsafe { core::mem::transmute::<*mut c_void, Run>(run)(this, self.arg()) }
     }
 }
