@@ -42,9 +42,8 @@
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::c_void;
-use core::ptr;
 
-use crate::callbacks::Action;
+use crate::callbacks::{Action, AtomicCallback};
 use crate::error::{Error, Result};
 use crate::handle::blocking_call::BlockingCall;
 use crate::handle::header::{Header, TAG};
@@ -57,7 +56,8 @@ use crate::sync::own_waiter::OwnWaiter;
 use crate::sync::park::ParkPlace;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
-use crate::sync::waiter::{ABORTED, FORKED, FREED, GRANTED, QUEUED, RETRY, Waiter, WaiterLease};
+use crate::sync::waiter::{ABORTED, FORKED, FREED, GRANTED, QUEUED, RETRY, Waiter};
+use crate::sync::waiter_pool::WaiterLease;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::offsets::offsets;
@@ -98,11 +98,11 @@ pub struct Barrier {
     /// The futex word on which all waiters park. It is incremented under the mutex whenever waiters are released. A
     /// thread that is about to park misses its wake-up only if 2^32 increments happen before it does.
     round_number: AtomicU32,
-    /// Written when the barrier is created, like the next two. `action` and `arg` also serve as annotation addresses.
+    /// Written when the barrier is created, like the next two.
     parties: AtomicUsize,
-    action: AtomicPtr<c_void>,
+    action: AtomicCallback<Action>,
     arg: AtomicPtr<c_void>,
-    /// The default timeout in seconds, the bits of an `f64`.
+    /// The default timeout in seconds, the bits of an `f64`. `timeout` and `acting` also serve as annotation addresses.
     timeout: AtomicU64,
     /// A copy of `Round::action_owner`, for reports, which read it without the mutex. In a child of fork, it may be
     /// that of a thread of the parent.
@@ -142,6 +142,10 @@ impl ForkReset for Round {
 }
 
 impl Round {
+    fn has_waiters(&self) -> bool {
+        !(self.waiting.is_empty() && self.next_waiting.is_empty())
+    }
+
     /// Releases all waiters with this outcome, and lets the threads in `next_waiting` arrive again.
     fn release_waiters(&mut self, barrier: &Barrier, outcome: u32) {
         self.arrived = 0;
@@ -165,9 +169,7 @@ unsafe impl Object for Barrier {
     }
 
     fn is_busy(&self, tag: u64) -> bool {
-        let has_waiters = |barrier: &Self| {
-            barrier.with_round(|round| !(round.waiting.is_empty() && round.next_waiting.is_empty()))
-        };
+        let has_waiters = |barrier: &Self| barrier.with_round(|round| round.has_waiters());
         self.is_used() && Handle::is_alive_and(self, tag, has_waiters)
     }
 
@@ -177,7 +179,7 @@ unsafe impl Object for Barrier {
             return;
         }
         self.with_round(|round| {
-            if !round.waiting.is_empty() || !round.next_waiting.is_empty() {
+            if round.has_waiters() {
                 round.release_waiters(self, FREED);
             }
             round.arrived = 0;
@@ -196,16 +198,15 @@ unsafe impl Object for Barrier {
     }
 }
 
-/// What a thread that arrives does next. The last field is the round number, which does not change while the thread has
-/// to wait.
+/// What a thread that arrives does next.
 enum Arrival {
     /// It waits for the others, and has this arrival index.
-    Wait(usize, u32),
+    Wait(usize),
     /// It is the last to arrive, with this arrival index, and runs the action. Without an action, it has released the
     /// others.
-    Last(usize, u32),
+    Last(usize),
     /// It waits for the end of the action, and arrives again.
-    WaitForNextRound(u32),
+    WaitForNextRound,
 }
 
 impl Named for Barrier {}
@@ -222,9 +223,7 @@ impl Handle<Barrier> {
         }
         Handle::create(0, |barrier: &Barrier, _| {
             barrier.parties.store(parties, Ordering::Release);
-            barrier
-                .action
-                .store(action.map_or(ptr::null_mut(), |action| action as *mut c_void), Ordering::Release);
+            barrier.action.store(action, Ordering::Release);
             barrier.arg.store(arg, Ordering::Release);
             barrier.timeout.store(FOREVER.to_bits(), Ordering::Release);
             barrier.acting.store(0, Ordering::Relaxed);
@@ -257,16 +256,15 @@ impl Handle<Barrier> {
         let barrier = call.begin()?;
         let mut deadline = None;
         loop {
-            match barrier.arrive(tag, waiter)? {
-                Arrival::WaitForNextRound(round_number) => {
-                    barrier.park(waiter, round_number, Deadline::NEVER)
-                }
-                Arrival::Last(arrival_index, round_number) => {
+            let (arrival, round_number) = barrier.arrive(tag, waiter)?;
+            match arrival {
+                Arrival::WaitForNextRound => barrier.park(waiter, round_number, Deadline::NEVER),
+                Arrival::Last(arrival_index) => {
                     // The action may wait.
                     lease.end();
                     return barrier.finish_round(tag, arrival_index, round_number);
                 }
-                Arrival::Wait(arrival_index, round_number) => {
+                Arrival::Wait(arrival_index) => {
                     let deadline = *deadline.get_or_insert_with(|| timeout.deadline());
                     let outcome = barrier.wait_for_release(waiter, round_number, deadline);
                     happens_after(barrier.annotation_address(round_number));
@@ -368,11 +366,12 @@ impl Barrier {
 
     /// The address that stands for the round in annotations for race detectors: a field's address serves as a unique
     /// tag. It alternates, since threads may arrive for the next round before all of this one have returned.
-    fn annotation_address(&self, round_number: u32) -> &AtomicPtr<c_void> {
-        if round_number % 2 == 0 { &self.action } else { &self.arg }
+    fn annotation_address(&self, round_number: u32) -> &AtomicU64 {
+        if round_number % 2 == 0 { &self.timeout } else { &self.acting }
     }
 
-    fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
+    /// The calling thread arrives. Also returns the round number, which does not change while the thread has to wait.
+    fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<(Arrival, u32)> {
         self.with_used_round(tag, |round| {
             if round.action_owner == ident::owner_tag() {
                 return Err(Error::BarrierInAction);
@@ -381,7 +380,7 @@ impl Barrier {
             if round.action_owner != 0 {
                 waiter.prepare_to_wait(ident::owner_tag());
                 round.next_waiting.push_back(waiter);
-                return Ok(Arrival::WaitForNextRound(round_number));
+                return Ok((Arrival::WaitForNextRound, round_number));
             }
             if round.broken {
                 return Err(Error::BrokenBarrier);
@@ -394,29 +393,25 @@ impl Barrier {
                 round.waiting.push_back(waiter);
                 // With two parties, the other one may be on another CPU; with more, some probably need this CPU.
                 waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
-                return Ok(Arrival::Wait(arrival_index, round_number));
+                return Ok((Arrival::Wait(arrival_index), round_number));
             }
-            if self.action.load(Ordering::Acquire).is_null() {
+            if self.action.load(Ordering::Acquire).is_none() {
                 round.release_waiters(self, GRANTED);
             } else {
                 round.action_owner = ident::owner_tag();
                 self.acting.store(round.action_owner, Ordering::Relaxed);
                 round.interrupted = false;
             }
-            Ok(Arrival::Last(arrival_index, round_number))
+            Ok((Arrival::Last(arrival_index), round_number))
         })
     }
 
     /// For the last thread to arrive: if there is an action, calls it and then releases the waiters.
     fn finish_round(&self, tag: u64, arrival_index: usize, round_number: u32) -> Result<usize> {
         happens_after(self.annotation_address(round_number));
-        let action = self.action.load(Ordering::Acquire);
-        if action.is_null() {
-            return Ok(arrival_index);
-        }
-        // SAFETY: `new` has stored an `Action` here, which is still this barrier's since the slot is pinned.
-        let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
-        // SAFETY: the caller of `new` has promised that the action may be called with this argument.
+        let Some(action) = self.action.load(Ordering::Acquire) else { return Ok(arrival_index) };
+        // SAFETY: the caller of `new` has promised that the action may be called with this argument. Both are still this
+        // barrier's, since the slot is pinned.
         let failed = pthread::call_user(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
         happens_before(self.annotation_address(round_number));
         self.with_round(|round| {
@@ -485,6 +480,7 @@ impl Barrier {
 mod tests {
     use super::*;
     use core::ffi::c_int;
+    use core::ptr;
     use std::thread;
 
     fn barrier(parties: usize) -> Handle<Barrier> {

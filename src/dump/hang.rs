@@ -8,6 +8,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
 
 use crate::barrier::Barrier;
+use crate::callbacks::AtomicCallback;
 use crate::dump::line::{Lines, Output};
 use crate::dump::snapshot::Snapshot;
 use crate::dump::threads::{self, Entry};
@@ -19,7 +20,7 @@ use crate::sync::fork_lock::ForkLock;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, Wait};
 use crate::sync::waiter::Waiter;
-use crate::sync::{broadcast_word, hang_watch, waiter};
+use crate::sync::{broadcast_word, hang_watch, waiter_pool};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{calling_thread, memory, pthread, tls};
@@ -33,12 +34,12 @@ pub(crate) type HangHook = unsafe extern "C-unwind" fn(kind: c_int, report: *con
 pub(crate) const DEADLOCK: c_int = 1;
 pub(crate) const EXIT: c_int = 2;
 
-/// The hook, NULL for reports to stderr, its argument, and whether reports are on. `SEQ` is odd while they change, and
+/// The hook, `None` for reports to stderr, its argument, and whether reports are on. `SEQ` is odd while they change, and
 /// readers use the three only if `SEQ` was even, and the same before and after: a hook must not be called with the
 /// argument of another one, and a thread that has begun its check must not report to stderr because reports have been
 /// turned off.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static HOOK: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+static HOOK: AtomicCallback<HangHook> = AtomicCallback::none();
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ARG: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -72,7 +73,7 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     SEQ.store(seq + 1, Ordering::Relaxed);
     fence(Ordering::Release);
     ARG.store(arg, Ordering::Relaxed);
-    HOOK.store(hook.map_or(ptr::null_mut(), |hook| hook as *mut c_void), Ordering::Relaxed);
+    HOOK.store(hook, Ordering::Relaxed);
     IS_ON.store(period_ns != 0, Ordering::Relaxed);
     SEQ.store(seq.wrapping_add(2), Ordering::Release);
     hang_watch::set(period_ns, check_deadlock, report_exit);
@@ -88,7 +89,7 @@ pub(crate) fn fork_lock() -> &'static impl ForkLock {
 }
 
 /// Returns the hook and its argument; `None` if reports are off, or if a thread that does not run is changing them.
-fn hook() -> Option<(*mut c_void, *mut c_void)> {
+fn hook() -> Option<(Option<HangHook>, *mut c_void)> {
     const MAX_TRIES: u32 = 1000;
     for _ in 0..MAX_TRIES {
         let seq = SEQ.load(Ordering::Acquire);
@@ -123,7 +124,7 @@ fn wake_until_all_are_parked() {
 /// was not parked.
 fn wake_waiters() -> bool {
     let mut were_parked = true;
-    for waiter in waiter::all() {
+    for waiter in waiter_pool::all() {
         let Some(wait) = waiter.read_wait().filter(is_watched) else { continue };
         let was_parked = if wait.object == PROCESS_EXIT {
             registry::wake_shutdowns()
@@ -222,12 +223,10 @@ fn report(kind: c_int) {
 fn report_by_hook(kind: c_int) {
     let Some((hook, arg)) = hook() else { return };
     happens_after(&HOOK);
-    if hook.is_null() {
+    let Some(hook) = hook else {
         let _: Result<()> = dump(STDERR);
         return;
-    }
-    // SAFETY: `set_hook` stored a hook.
-    let hook = unsafe { core::mem::transmute::<*mut c_void, HangHook>(hook) };
+    };
     match memory::map(0, REPORT_SIZE) {
         Some(buffer) => {
             // SAFETY: mapped above.
@@ -295,7 +294,7 @@ mod tests {
         set_hook(0, None, ptr::null_mut());
         let (has_read_former_period, former_period_was_read) = channel();
         let thread = std::thread::spawn(move || {
-            let waiter = waiter::current().unwrap();
+            let waiter = waiter_pool::current().unwrap();
             waiter.set_state(PARKED);
             let was_woken = with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
                 let mut watch = HangWatch::new(Deadline::NEVER);
@@ -340,7 +339,7 @@ mod tests {
         let (parks, is_parked) = channel();
         let (ends, is_over) = channel();
         let thread = std::thread::spawn(move || {
-            let waiter = waiter::current().unwrap();
+            let waiter = waiter_pool::current().unwrap();
             waiter.set_state(PARKED_TOGETHER);
             with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
                 parks.send(()).unwrap();
@@ -417,9 +416,9 @@ mod tests {
     fn a_check_that_has_begun_finds_no_hook_after_reports_were_turned_off() {
         let _hook_in_use = use_hook();
         set_hook(HOUR_NS, None, ptr::null_mut());
-        assert_eq!(hook(), Some((ptr::null_mut(), ptr::null_mut())));
+        assert!(matches!(hook(), Some((None, arg)) if arg.is_null()));
         set_hook(0, None, ptr::null_mut());
-        assert_eq!(hook(), None);
+        assert!(hook().is_none());
     }
 
     /// Otherwise the thread that reports may be one that has checked before the deadlock was complete.
@@ -443,7 +442,7 @@ mod tests {
         const UNKNOWN_OBJECT: usize = 8;
         let mut since = Deadline(0);
         with_note(UNKNOWN_OBJECT, Deadline::NEVER, || {
-            since = waiter::current().unwrap().read_wait().unwrap().since;
+            since = waiter_pool::current().unwrap().read_wait().unwrap().since;
         });
         since
     }

@@ -43,10 +43,10 @@ use crate::lock::word::HANDOFF_PENDING;
 use crate::semaphore::{self, Semaphore};
 use crate::sync::fork_epoch::EPOCH;
 use crate::sync::mutex::{InternalMutex, STATE_BITS};
+use crate::sync::record_pool::CHUNK_SIZE;
 use crate::sync::wait_note::{COUNT_MASK, EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, UNTIMED, WAITING};
-use crate::sync::waiter::{
-    CHUNK_SIZE, CHUNKS, INHERITED, PARKED, PARKED_TOGETHER, QUEUED, SPINNING, WaitNote, Waiter,
-};
+use crate::sync::waiter::{PARKED, PARKED_TOGETHER, QUEUED, SPINNING, WaitNote, Waiter};
+use crate::sync::waiter_pool::{CHUNKS, INHERITED};
 use crate::thread::exit_callbacks::RUNNER;
 use crate::thread::ident::{FIRST_CHILD_IDENT, FIRST_OWNER_TAG, FORKING_THREAD_IDENT, OWNER_SHIFT};
 use crate::thread::name_table::Node;

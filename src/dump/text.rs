@@ -17,8 +17,8 @@ use crate::lock::lock::Lock;
 use crate::lock::rlock::RLock;
 use crate::semaphore::Semaphore;
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, Wait};
-use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
+use crate::sync::waiter_pool;
 use crate::sys::calling_thread;
 use crate::sys::fd;
 use crate::thread::ident::{self, FIRST_OWNER_TAG, OWNER_SHIFT};
@@ -240,7 +240,7 @@ fn waits_at_barrier(lines: &mut Lines, snapshot: &Snapshot, bits: usize, barrier
     let waits =
         |waiter: &Waiter| waiter.read_wait().is_some_and(|wait| wait.object == bits && wait.is_queued());
     let arrived =
-        if acting.is_some() { parties } else { waiter::all().filter(|waiter| waits(waiter)).count() };
+        if acting.is_some() { parties } else { waiter_pool::all().filter(|waiter| waits(waiter)).count() };
     lines.text(" (").number(arrived as u64).text(say::OF).number(parties as u64).text(say::ARRIVED);
     if let Some(acting) = acting {
         lines.text(say::ACTION_RUN_BY);

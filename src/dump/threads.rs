@@ -11,8 +11,8 @@ use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
 use crate::lock::rlock::RLock;
 use crate::sync::wait_note::{WAITING, Wait};
-use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
+use crate::sync::waiter_pool;
 use crate::sys::{calling_thread, tls};
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
 use crate::thread::object::{DONE, MAIN, NOT_STARTED, TERMINATED, TIMER, Thread};
@@ -155,7 +155,7 @@ pub(super) fn find_thread(ident: u64) -> Option<&'static Thread> {
 }
 
 pub(super) fn waits() -> impl Iterator<Item = (&'static Waiter, Wait)> {
-    waiter::all().filter_map(|waiter| Some((waiter, waiter.read_wait()?)))
+    waiter_pool::all().filter_map(|waiter| Some((waiter, waiter.read_wait()?)))
 }
 
 pub(super) fn find_waiter(ident: u64) -> Option<&'static Waiter> {

@@ -18,8 +18,8 @@ use crate::handle::{Handle, Object};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::fork_list::ForkEntry;
 use crate::sync::own_waiter::OwnWaiter;
-use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
+use crate::sync::waiter_pool;
 
 /// A blocking call on an object. It begins with `begin`, and ends when this value is dropped.
 pub(crate) struct BlockingCall<T: Object> {
@@ -49,7 +49,7 @@ impl<T: Object> BlockingCall<T> {
     #[inline]
     pub(crate) fn begin(&self) -> Result<&'static T> {
         self.epoch.set(fork_epoch());
-        self.entry.add([ptr::from_ref(self) as usize, waiter::in_block()]);
+        self.entry.add([ptr::from_ref(self) as usize, waiter_pool::in_block()]);
         let pin = Handle::<T>::from_bits(self.handle).pin()?;
         self.is_pinned.set(true);
         let object = pin.object;
@@ -71,7 +71,7 @@ impl<T: Object> BlockingCall<T> {
         let call = unsafe { &*(call as *const Self) };
         let Ok((object, tag)) = Handle::<T>::from_bits(call.handle).slot() else { return };
         // Even if the object has been freed. If the slot has another generation, `begin` has not pinned it.
-        if object.header().add_pin(tag) {
+        if object.header().pins.add(tag) {
             call.epoch.set(fork_epoch());
             object.keep_blocking_call(tag, &call.waiter);
         }
@@ -86,7 +86,7 @@ impl<T: Object> Drop for BlockingCall<T> {
         if self.is_pinned.get() && self.epoch.get() == fork_epoch() {
             // SAFETY: the slot is pinned, so the handle leads to it.
             let (object, tag) = unsafe { Handle::<T>::from_bits(self.handle).slot_unchecked() };
-            if object.header().drop_pin(tag) {
+            if object.header().pins.remove(tag) {
                 Handle::recycle(object);
             }
         }

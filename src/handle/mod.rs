@@ -20,7 +20,7 @@
 //! 1. `Handle::create` takes a slot, initializes it, and publishes it with one reference.
 //! 2. References keep the object alive: those of the user (`add_ref`, `free`), and those of the library
 //!    (`internal_ref`, `internal_unref`). A timer's reference to itself stays in the count after the timer has
-//!    dropped it, which the timer's state says: see [`header`].
+//!    dropped it, which the timer's state says: see [`refs`].
 //! 3. The thread that releases the last reference destroys the object: `invalidate` makes all handles to it stale and
 //!    aborts waits, and `dispose` releases what the object owns, and may call callbacks.
 //! 4. A thread that is in a blocking call on the object *pins* the slot, which is not reused as long as it is pinned.
@@ -32,7 +32,7 @@
 //!
 //! # The parts
 //!
-//! - [`header`] is the beginning of each slot: the state word, the references, the pins;
+//! - [`header`] is the beginning of each slot: the state word, the references ([`refs`]) and the pins ([`pins`]);
 //! - [`slot_cache`] keeps a free slot of each kind for each thread;
 //! - [`blocking_call`] is a call that goes on in a child of fork, and [`waiter_count`] has what is common to objects
 //!   whose word counts their waiters;
@@ -52,6 +52,8 @@ pub(crate) mod header;
 mod kind;
 pub(crate) mod layout;
 pub(crate) mod note;
+mod pins;
+mod refs;
 pub(crate) mod slot_cache;
 pub(crate) mod waiter_count;
 
@@ -64,9 +66,10 @@ use crate::sync::fork_epoch::{fork_epoch, is_child};
 use crate::sync::own_waiter::OwnWaiter;
 use crate::sys::annotate::{happens_after, happens_before};
 use arena::Arena;
-use header::{Header, INTERNAL_REF, LIVE, TAG, USER_REF};
+use header::{Header, LIVE, TAG};
 pub(crate) use kind::ObjectKind;
 use layout::{ADDRESS, GENERATION};
+use refs::{INTERNAL_REF, USER_REF};
 
 /// A type that handles can refer to.
 ///
@@ -247,6 +250,13 @@ impl<T: Object> Handle<T> {
     pub(crate) fn check(self) -> Result<(&'static T, u64)> {
         let (object, tag) = self.slot()?;
         if object.header().is_live(tag) { Ok((object, tag)) } else { Err(Self::stale_error(object, tag)) }
+    }
+
+    /// Returns the object, if it is alive. As `check`, but for a caller that does not fail with the error.
+    #[inline]
+    pub(crate) fn live_object(self) -> Option<&'static T> {
+        let (object, tag) = self.slot().ok()?;
+        object.header().is_live(tag).then_some(object)
     }
 
     /// The error of a call with a stale handle.
@@ -461,7 +471,7 @@ impl<T: Object> Handle<T> {
         object.invalidate(tag);
         happens_after(object.header().refs());
         object.dispose();
-        if !T::IS_PINNED || object.header().mark_dead(tag) {
+        if !T::IS_PINNED || object.header().pins.mark_dead(tag) {
             Self::recycle(object);
         }
     }
@@ -482,7 +492,7 @@ impl<T: Object> Handle<T> {
         const { assert!(T::IS_PINNED) };
         // A slot without an object must not be written: its memory may have been returned to the OS.
         let (object, tag) = self.check()?;
-        if !object.header().add_pin(tag) {
+        if !object.header().pins.add(tag) {
             return Err(Error::Handle);
         }
         let pin = Pin { object, tag, epoch: fork_epoch() };
@@ -530,7 +540,7 @@ impl<T: Object> core::ops::Deref for Pin<T> {
 
 impl<T: Object> Drop for Pin<T> {
     fn drop(&mut self) {
-        if self.epoch == fork_epoch() && self.object.header().drop_pin(self.tag) {
+        if self.epoch == fork_epoch() && self.object.header().pins.remove(self.tag) {
             Handle::recycle_out_of_line(self.object);
         }
     }

@@ -34,7 +34,7 @@ use crate::sys::atomic::{AtomicPtr, Ordering, fence};
 use core::ffi::{CStr, c_void};
 use core::ptr;
 
-use crate::callbacks::{Destructor, Init};
+use crate::callbacks::{AtomicCallback, Destructor, Init};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Object, ObjectKind};
@@ -85,7 +85,7 @@ const CLAIMED: u64 = 1 << 8;
 #[repr(C, align(64))]
 pub struct Local {
     header: Header,
-    init: AtomicPtr<c_void>,
+    init: AtomicCallback<Init>,
     arg: AtomicPtr<c_void>,
     shared: LocalShared,
 }
@@ -151,12 +151,6 @@ impl Local {
         };
         tables::close_local(self.key(), &self.shared, claim, || word.store(generation, Ordering::Release))
     }
-
-    fn init(&self) -> Option<Init> {
-        let init = self.init.load(Ordering::Acquire);
-        // SAFETY: `create_local` stored an `Init`, or NULL, which is None.
-        unsafe { core::mem::transmute::<*mut c_void, Option<Init>>(init) }
-    }
 }
 
 impl Handle<Local> {
@@ -180,7 +174,7 @@ impl Handle<Local> {
 
     fn create_local(init: Option<Init>, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
         Handle::create(0, |local: &Local, _| {
-            local.init.store(init.map_or(ptr::null_mut(), |init| init as *mut c_void), Ordering::Release);
+            local.init.store(init, Ordering::Release);
             local.arg.store(arg, Ordering::Release);
             local.shared.set_destructor(destroy);
         })
@@ -189,7 +183,7 @@ impl Handle<Local> {
     /// Returns the calling thread's table, in which the local has a cell. `init` is called if the cell is new.
     fn ensure_cell(self) -> Result<&'static Table> {
         let (init, arg, shared) = self.read(|local| {
-            let init = local.init().map(|init| (init, local.shared.destructor()));
+            let init = local.init.load(Ordering::Acquire).map(|init| (init, local.shared.destructor()));
             (init, local.arg.load(Ordering::Acquire), &local.shared)
         })?;
         let has_cell = tables::get(self.bits()).is_some();

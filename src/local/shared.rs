@@ -1,16 +1,13 @@
 //! What the tables of all threads need of a local.
 
-use core::ffi::c_void;
-use core::ptr;
-
-use crate::callbacks::Destructor;
-use crate::sys::atomic::{AtomicPtr, AtomicUsize, Ordering, fence_after_rmw};
+use crate::callbacks::{AtomicCallback, Destructor};
+use crate::sys::atomic::{AtomicUsize, Ordering, fence_after_rmw};
 
 /// The part of a local that the tables use. It is in the local's slot, which is not reused as long as a cell of any
 /// table has the handle as its key, or a value that is still to be destroyed.
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct LocalShared {
-    destroy: AtomicPtr<c_void>,
+    destroy: AtomicCallback<Destructor>,
     /// How many cells of all tables have the local's handle as their key. Changed by the owner of the table with the
     /// cell, or by its guest. In a child of fork it may be too large: it includes the cells of the parent's other
     /// threads.
@@ -20,14 +17,11 @@ pub(crate) struct LocalShared {
 impl LocalShared {
     /// Called when the local is created.
     pub(crate) fn set_destructor(&self, destroy: Option<Destructor>) {
-        self.destroy
-            .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
+        self.destroy.store(destroy, Ordering::Release);
     }
 
     pub(crate) fn destructor(&self) -> Option<Destructor> {
-        let destroy = self.destroy.load(Ordering::Acquire);
-        // SAFETY: `set_destructor` stored a `Destructor`, or NULL, which is None.
-        unsafe { core::mem::transmute::<*mut c_void, Option<Destructor>>(destroy) }
+        self.destroy.load(Ordering::Acquire)
     }
 
     /// Whether no table has a cell for the local. Called when the local is dead: a thread that adds a cell later

@@ -12,7 +12,8 @@ use crate::lock::raw::RawLock;
 use crate::lock::word::{HANDOFF_PENDING, HAS_WAITERS, OWNER_MASK};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::QueueNote;
-use crate::sync::waiter::{GRANTED, OFFERED, QUEUED, RETRY, Waiter, WaiterLease, is_removed};
+use crate::sync::waiter::{GRANTED, OFFERED, QUEUED, RETRY, Waiter, is_removed};
+use crate::sync::waiter_pool::WaiterLease;
 use crate::time::{Deadline, Timeout};
 
 impl RawLock {

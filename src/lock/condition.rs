@@ -67,7 +67,8 @@ use crate::sync::mutex::InternalMutex;
 use crate::sync::park::ParkPlace;
 use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
-use crate::sync::waiter::{FORKED, NOTIFIED, QUEUED, Waiter, WaiterLease};
+use crate::sync::waiter::{FORKED, NOTIFIED, QUEUED, Waiter};
+use crate::sync::waiter_pool::WaiterLease;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::offsets::offsets;
 use crate::sys::prefetch::prefetch_for_write;
@@ -165,6 +166,15 @@ unsafe impl Object for Condition {
     fn finalize(&self) {
         note::free_of(self.header());
     }
+}
+
+/// How a wait for a notify has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Notified,
+    TimedOut,
+    /// The condition has been destroyed.
+    Aborted,
 }
 
 impl Condition {
@@ -381,47 +391,51 @@ impl Condition {
             // A spurious wakeup: further waiters park alone, until there are broadcasts again.
             let _ = handle.pin().inspect(|condition| condition.broadcasts.store(0, Ordering::Relaxed));
         }
-        let (mut timed_out, mut was_aborted) = (false, false);
-        loop {
+        let outcome = loop {
             if state == QUEUED {
                 match handle.pin() {
-                    Ok(condition) => timed_out = condition.dequeue_unless_notified(tag, waiter),
+                    Ok(condition) if condition.dequeue_unless_notified(tag, waiter) => {
+                        break Outcome::TimedOut;
+                    }
+                    Ok(_) => {}
                     Err(_) => state = waiter.wait(&mut note, &raw.adaptive_spin, Deadline::NEVER),
                 }
             }
-            if timed_out || waiter.notified.load(Ordering::Relaxed) {
-                break;
+            if waiter.notified.load(Ordering::Relaxed) {
+                break Outcome::Notified;
             }
-            // Aborted, unless a signal handler of this thread has forked, and this is the child.
-            was_aborted = waiter.state() != FORKED || self.enqueue(handle, tag, owner_tag, waiter).is_err();
-            if was_aborted {
-                break;
+            // If a signal handler of this thread has forked, and this is the child, the wait goes on.
+            if waiter.state() != FORKED || self.enqueue(handle, tag, owner_tag, waiter).is_err() {
+                break Outcome::Aborted;
             }
             state = waiter.wait(&mut note, &raw.adaptive_spin, deadline);
-        }
-        let notified = !timed_out && !was_aborted;
-        if notified && waiter.state() == NOTIFIED {
+        };
+        if outcome != Outcome::Notified {
+            if outcome == Outcome::TimedOut {
+                note.set_timed_out();
+            }
+            drop(note);
+            raw.reacquire(owner_tag, waiter, false);
+        } else if waiter.state() == NOTIFIED {
             drop(note);
             let note = QueueNote::of_condition(waiter, bits, lock_bits, Deadline::NEVER);
             raw.reacquire_notified(owner_tag, waiter, note);
             // Threads that alternate use the condition again soon. This one may have been freed.
             prefetch_for_write(self);
-        } else if notified {
+        } else {
             note.wait_for_lock(lock_bits);
             raw.reacquire_requeued(owner_tag, waiter, &mut note, state);
-        } else {
-            if timed_out {
-                note.set_timed_out();
-            }
-            drop(note);
-            raw.reacquire(owner_tag, waiter, false);
         }
         lock.annotate_reacquire();
-        if notified {
+        if outcome == Outcome::Notified {
             happens_after(self);
         }
         lock.restore_recursion(extra_count)?;
-        if was_aborted { Err(Error::Handle) } else { Ok(notified) }
+        match outcome {
+            Outcome::Notified => Ok(true),
+            Outcome::TimedOut => Ok(false),
+            Outcome::Aborted => Err(Error::Handle),
+        }
     }
 
     /// Adds the waiter to the queue.

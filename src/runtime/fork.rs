@@ -38,7 +38,7 @@ use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
 use crate::sync::fork_lock::ForkLock;
-use crate::sync::{atexit, fork_epoch, fork_list, mutex, waiter};
+use crate::sync::{atexit, fork_epoch, fork_list, mutex, waiter_pool};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks;
@@ -197,7 +197,7 @@ fn unlock_all() {
 fn after_fork_in_child() -> u8 {
     fork_epoch::after_fork_in_child();
     mutex::after_fork_in_child();
-    waiter::after_fork_in_child();
+    waiter_pool::after_fork_in_child();
     dump::after_fork_in_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
     unsafe {

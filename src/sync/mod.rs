@@ -9,10 +9,10 @@
 //!   spin; [`batching`] decides whether a spinning waiter lets more accumulate before it takes something;
 //! - [`padded`] keeps data that threads write often apart from other data;
 //! - [`biased_mutex`] is locked by one thread without a locked instruction, as long as no other thread needs it;
-//! - [`list`] is an intrusive list;
-//! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such
-//!   records, [`wake_queue`] the wake-ups that a thread still has to make, and [`wait_note`] says in the record what
-//!   the thread waits for; on a [`broadcast_word`], threads park together;
+//! - [`list`] is an intrusive list, and [`record_pool`] a pool of records that are never freed;
+//! - [`waiter`] is the record on which a thread waits, [`waiter_pool`] says which one that is, [`park`] how it waits;
+//!   [`wait_queue`] is a FIFO queue of such records, [`wake_queue`] the wake-ups that a thread still has to make, and
+//!   [`wait_note`] says in the record what the thread waits for; on a [`broadcast_word`], threads park together;
 //! - [`waker_cpu`] is the CPU of the thread that last woke a waiter without such a record;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
@@ -36,6 +36,7 @@ pub(crate) mod mutex;
 pub(crate) mod own_waiter;
 pub(crate) mod padded;
 pub(crate) mod park;
+pub(crate) mod record_pool;
 pub(crate) mod spin_wait;
 pub(crate) mod stack_list;
 pub(crate) mod wait_note;
@@ -43,5 +44,6 @@ pub(crate) mod wait_observer;
 pub(crate) mod wait_queue;
 pub(crate) mod waiter;
 pub(crate) mod waiter_epoch;
+pub(crate) mod waiter_pool;
 pub(crate) mod wake_queue;
 pub(crate) mod waker_cpu;

@@ -145,12 +145,12 @@ impl Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::waiter;
     use crate::sync::waiter::GRANTED;
+    use crate::sync::waiter_pool;
 
     #[test]
     fn wait_returns_the_wakers_state_or_times_out() {
-        let waiter = waiter::current().unwrap();
+        let waiter = waiter_pool::current().unwrap();
         let adaptive_spin = AdaptiveSpin::default();
         waiter.prepare_to_wait(0);
         let mut note = QueueNote::new(waiter, 0, Deadline::NEVER);

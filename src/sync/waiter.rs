@@ -31,39 +31,22 @@
 //! The waiter reads the last seven of the table with acquire. After a wait, the record keeps its last state until the
 //! next wait stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
 //!
-//! # Waits in signal handlers
-//!
-//! A signal handler that interrupts a wait may wait, too, although that is not supported, or may leave the wait by
-//! siglongjmp(). The record is then in a queue, and a second queue in it would lose the waiters behind it in the first.
-//! So the block of the thread notes that the record is leased (`WaiterLease`), and further waits use other records.
-//!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
-//!
-//! The file exceeds 400 lines with its documentation and tests: the pool of the records also defines what a thread
-//! finds in a record that another one has used.
 
-use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sys::calling_thread;
-use crate::sys::futex;
 use core::cell::Cell;
-use core::{mem, ptr};
+use core::ptr;
 
-use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
-use crate::sync::broadcast_word;
 use crate::sync::broadcast_word::BroadcastWord;
-use crate::sync::fork_epoch::fork_epoch;
-use crate::sync::fork_list::ForkEntry;
 use crate::sync::list::{Linked, Links};
-use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sync::padded::Padded;
+use crate::sync::record_pool::Record;
 use crate::sync::wait_observer::{self, NOTIFY};
-use crate::sys::annotate;
-use crate::sys::libc_hooks::register_exit_hook;
-use crate::sys::memory;
+use crate::sys::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::futex;
 use crate::sys::offsets::offsets;
 use crate::sys::probe;
 use crate::sys::tls;
+#[cfg(all(test, not(model)))]
 use crate::time::Deadline;
 
 pub(crate) const IDLE: u32 = 0;
@@ -150,158 +133,17 @@ const _: () = assert!(size_of::<Waiter>() == 64);
 // thread that owns the record.
 unsafe impl Sync for Waiter {}
 
-/// Returns what the block of the calling thread contains: the argument of `keep_after_fork`.
-#[inline(always)]
-pub(crate) fn in_block() -> usize {
-    tls::with(|block| block.waiter.get())
-}
-
-/// Returns the calling thread's record. The exit hook returns it to the pool.
-#[cfg(test)]
-pub(crate) fn current() -> Result<&'static Waiter> {
-    let _ = register_exit_hook();
-    Waiter::mine()
-}
+// SAFETY: zeros are a record in `IDLE`; the rest is as above.
+unsafe impl Record for Waiter {}
 
 /// In the per-thread block, beside the address of the record: the record may be in a queue, or enter one.
-const LEASED: usize = 1;
-
-/// The use of a record for one call that may enter queues, from `begin` until `end` or until it is dropped.
-pub(crate) struct WaiterLease {
-    /// 0 before the lease has begun, and after it has ended. In a signal handler that has interrupted another lease,
-    /// what the block contained before; otherwise `LEASED`.
-    outer: Cell<usize>,
-    /// The fork epoch in which a lease in a signal handler has begun.
-    epoch: Cell<u32>,
-}
-
-impl WaiterLease {
-    #[inline(always)]
-    pub(crate) fn new() -> WaiterLease {
-        WaiterLease { outer: Cell::new(0), epoch: Cell::new(0) }
-    }
-
-    /// Returns the record: that of the calling thread, as a rule. The exit hook returns it to the pool. In a child of
-    /// fork, the `BlockingCall` that begins next keeps it.
-    #[inline]
-    pub(crate) fn begin(&self) -> Result<&'static Waiter> {
-        // If the hook cannot be registered, the record's 64 bytes leak when the thread exits; the wait need not fail.
-        let _ = register_exit_hook();
-        let before = tls::with(|block| block.waiter.get());
-        let record = if before & LEASED == 0 { Waiter::mine()? } else { self.begin_nested()? };
-        self.outer.set(if before & LEASED == 0 { LEASED } else { before });
-        tls::with(|block| block.waiter.set(ptr::from_ref(record) as usize | LEASED));
-        Ok(record)
-    }
-
-    #[cold]
-    fn begin_nested(&self) -> Result<&'static Waiter> {
-        let record = WAITER_POOL.lock().pop()?;
-        self.epoch.set(fork_epoch());
-        Ok(Waiter::assign(record))
-    }
-
-    /// The call uses the record no more. Does nothing if the lease has ended.
-    #[inline]
-    pub(crate) fn end(&self) {
-        match self.outer.replace(0) {
-            0 => {}
-            LEASED => tls::with(|block| block.waiter.set(block.waiter.get() & !LEASED)),
-            outer => self.end_nested(outer),
-        }
-    }
-
-    #[cold]
-    fn end_nested(&self, outer: usize) {
-        let record = tls::with(|block| block.waiter.replace(outer)) & !LEASED;
-        // In a child that the call has forked, the record is not in a chunk of this process: no other thread gets it.
-        if fork_epoch() == self.epoch.get() {
-            WAITER_POOL.lock().push(record as *const Waiter);
-        }
-    }
-}
-
-impl Drop for WaiterLease {
-    #[inline]
-    fn drop(&mut self) {
-        self.end();
-    }
-}
+pub(super) const LEASED: usize = 1;
 
 impl Waiter {
-    /// Returns the calling thread's record, which is allocated at the thread's first wait.
-    fn mine() -> Result<&'static Waiter> {
-        match Waiter::mine_if_allocated() {
-            Some(mine) => Ok(mine),
-            None => WAITER_POOL.lock().pop().map(Waiter::assign),
-        }
-    }
-
-    /// Assigns this record to the calling thread.
-    fn assign(record: *const Waiter) -> &'static Waiter {
-        // SAFETY: records are never freed.
-        let mine = unsafe { &*record };
-        mine.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
-        tls::with(|block| block.waiter.set(record as usize));
-        mine
-    }
-
-    /// Returns the calling thread's record, and allocates one if possible: for callers that work without a record,
-    /// possibly in a signal handler that has interrupted the pool. They wait for the pool's mutex, but not
-    /// indefinitely.
-    #[inline]
-    pub(super) fn mine_or_try_allocate() -> Option<&'static Waiter> {
-        Waiter::mine_if_allocated().or_else(Waiter::try_allocate)
-    }
-
-    #[cold]
-    fn try_allocate() -> Option<&'static Waiter> {
-        const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };
-        const PAUSE_NS: u64 = 100_000;
-        for tries in 0..MAX_TRIES {
-            if tries != 0 {
-                futex::wait(&AtomicU32::new(0), 0, Deadline::now().add_ns(PAUSE_NS));
-            }
-            if let Some(mut pool) = WAITER_POOL.try_lock() {
-                let record = pool.pop().ok()?;
-                drop(pool);
-                let _ = register_exit_hook();
-                return Some(Waiter::assign(record));
-            }
-        }
-        None
-    }
-
     /// Returns the calling thread's record if it has one.
     pub(super) fn mine_if_allocated() -> Option<&'static Waiter> {
         // SAFETY: records are never freed.
         unsafe { ((tls::with(|block| block.waiter.get()) & !LEASED) as *const Waiter).as_ref() }
-    }
-
-    /// Runs a function of the program during a wait of the calling thread. The function may wait, too: with another
-    /// record, since the thread's own may be in a queue.
-    pub(crate) fn with_other_record<R>(f: impl FnOnce() -> R) -> R {
-        let epoch = fork_epoch();
-        let mine = tls::with(|block| block.waiter.get());
-        let entry = ForkEntry::new(|record, _| Waiter::keep_after_fork(record));
-        entry.add([mine, 0]);
-        tls::with(|block| block.waiter.set(0));
-        let result = f();
-        // In a child that `f` has forked, the other record is not in a chunk of this process: no other thread gets it.
-        if fork_epoch() == epoch {
-            Waiter::release_current();
-        }
-        tls::with(|block| block.waiter.set(mine));
-        result
-    }
-
-    /// Returns the calling thread's record to the pool, at thread exit. If the thread has left a wait by siglongjmp(),
-    /// the record may still be in a queue, and is not used again.
-    pub(crate) fn release_current() {
-        let waiter = tls::with(|block| block.waiter.take());
-        if waiter != 0 && waiter & LEASED == 0 {
-            WAITER_POOL.lock().push(waiter as *const Waiter);
-        }
     }
 
     /// Prepares the calling thread's record for a queue that the thread is about to enter.
@@ -393,20 +235,6 @@ impl Waiter {
         }
     }
 
-    /// In a child of fork, for the record of its only thread, which may have forked during a wait: `record` is what the
-    /// block contains, 0 if it has none. In a wait in a signal handler, or in a function that `with_other_record` runs,
-    /// called for that record first, and then for the one of the outer wait.
-    pub(crate) fn keep_after_fork(record: usize) {
-        // SAFETY: NULL, or a record, which is never freed.
-        let Some(record) = (unsafe { ((record & !LEASED) as *const Waiter).as_ref() }) else { return };
-        record.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
-        let state = record.state.load(Ordering::Relaxed);
-        if is_queued(state) || matches!(state, RETRY | OFFERED) {
-            record.state.store(FORKED, Ordering::Relaxed);
-        }
-        INHERITED.store(ptr::from_ref(record).cast_mut(), Ordering::Relaxed);
-    }
-
     /// Marks a condition's waiter as notified, under the mutex of the queue.
     pub(crate) fn notify(&self) {
         // In this order, a waiter that begins its note between the two finds the flag, and one that begins it before
@@ -460,158 +288,5 @@ impl PendingWake<'_> {
             word.wake_all();
         }
         self.parked.is_none_or(futex::wake_one)
-    }
-}
-
-/// The free records. The pool allocates more in chunks, and touches each record of a chunk only when a thread needs it.
-struct WaiterPool {
-    /// The records that threads have returned, linked by `links.next`.
-    free: *const Waiter,
-    /// The first record of the last chunk that no thread has used yet, and how many there are.
-    unused: *const Waiter,
-    unused_count: usize,
-}
-
-impl WaiterPool {
-    const EMPTY: Self = WaiterPool { free: ptr::null(), unused: ptr::null(), unused_count: 0 };
-}
-
-/// The chunks of records of this process, for reports: a list through the `next` of the first record of each chunk,
-/// which serves no thread. Written under the mutex of the pool with release, read without it with acquire.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-pub(crate) static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
-/// In a child of fork: the record of the thread that forked, which is in a chunk of the parent. If it has forked in a
-/// function that `with_other_record` runs, or in a wait in a signal handler, that of the outer wait.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-pub(crate) static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
-
-/// In a child of fork: the records of the parent's threads, and the free ones, are no longer used.
-pub(crate) fn after_fork_in_child() {
-    INHERITED.store(ptr::null_mut(), Ordering::Relaxed);
-    broadcast_word::after_fork_in_child();
-    Waiter::keep_after_fork(tls::with(|block| block.waiter.get()));
-    CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);
-}
-
-/// Iterates over all records of this process. Takes no lock.
-pub(crate) fn all() -> AllWaiters {
-    AllWaiters {
-        chunk: CHUNKS.load(Ordering::Acquire),
-        index: 0,
-        inherited: INHERITED.load(Ordering::Relaxed),
-    }
-}
-
-pub(crate) struct AllWaiters {
-    chunk: *const Waiter,
-    /// The record of the chunk that was returned last.
-    index: usize,
-    inherited: *const Waiter,
-}
-
-impl Iterator for AllWaiters {
-    type Item = &'static Waiter;
-
-    fn next(&mut self) -> Option<&'static Waiter> {
-        // SAFETY: chunks are never unmapped. The first record of a published chunk does not change.
-        while let Some(first) = unsafe { self.chunk.as_ref() } {
-            self.index += 1;
-            if self.index < CHUNK_SIZE / size_of::<Waiter>() {
-                // SAFETY: the index is in the chunk; records are never freed.
-                return Some(unsafe { &*self.chunk.add(self.index) });
-            }
-            (self.chunk, self.index) = (first.links.next.get(), 0);
-        }
-        // SAFETY: NULL, or a record, which is never freed.
-        unsafe { mem::replace(&mut self.inherited, ptr::null()).as_ref() }
-    }
-}
-
-pub(crate) const CHUNK_SIZE: usize = 16 * 1024;
-
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static WAITER_POOL: Padded<InternalMutex<WaiterPool>> = Padded::new(InternalMutex::new(WaiterPool::EMPTY));
-
-// SAFETY: the pool owns the records in its list.
-unsafe impl Send for WaiterPool {}
-
-impl ForkReset for WaiterPool {
-    fn reset_in_child(&mut self) {
-        // A thread of the parent may have been changing the list. Its records leak in the child: those of threads that
-        // had exited, and the rest of the last chunk.
-        *self = WaiterPool::EMPTY;
-    }
-}
-
-impl WaiterPool {
-    fn pop(&mut self) -> Result<*const Waiter> {
-        // SAFETY: records are never freed; the pool owns this one.
-        if let Some(waiter) = unsafe { self.free.as_ref() } {
-            self.free = waiter.links.next.get();
-            return Ok(waiter);
-        }
-        if self.unused_count == 0 {
-            self.grow()?;
-        }
-        let waiter = self.unused;
-        self.unused = waiter.wrapping_add(1);
-        self.unused_count -= 1;
-        Ok(waiter)
-    }
-
-    fn push(&mut self, waiter: *const Waiter) {
-        // SAFETY: records are never freed; the caller passes ownership to the pool.
-        unsafe {
-            (*waiter).state.store(IDLE, Ordering::Relaxed);
-            (*waiter).links.next.set(self.free);
-        }
-        self.free = waiter;
-    }
-
-    fn grow(&mut self) -> Result<()> {
-        let first = memory::map(0, CHUNK_SIZE).ok_or(Error::NoMemory)? as *mut Waiter;
-        annotate::mark_untracked(first, CHUNK_SIZE);
-        // Zeroed memory is a valid record (`IDLE`).
-        self.unused = first.wrapping_add(1);
-        self.unused_count = CHUNK_SIZE / size_of::<Waiter>() - 1;
-        // SAFETY: the first record of the new chunk, which no other thread has yet.
-        unsafe { (*first).links.next.set(CHUNKS.load(Ordering::Relaxed)) };
-        CHUNKS.store(first, Ordering::Release);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pool_returns_each_record_once() {
-        const COUNT: usize = CHUNK_SIZE / size_of::<Waiter>() + 10;
-        let mut pool = WAITER_POOL.lock();
-        let mut records: Vec<_> = (0..COUNT).map(|_| pool.pop().unwrap()).collect();
-        let last = records[COUNT - 1];
-        pool.push(last);
-        assert!(ptr::eq(pool.pop().unwrap(), last));
-        records.iter().for_each(|&record| pool.push(record));
-        drop(pool);
-        records.sort_unstable();
-        records.dedup();
-        assert_eq!(records.len(), COUNT);
-        let published = all().map(ptr::from_ref).collect::<Vec<_>>();
-        assert!(records.iter().all(|record| published.contains(record)));
-    }
-
-    #[test]
-    fn each_thread_has_its_own_waiter() {
-        let mine = Waiter::mine().unwrap();
-        assert!(ptr::eq(mine, Waiter::mine().unwrap()));
-        let mine = ptr::from_ref(mine) as usize;
-        std::thread::spawn(move || {
-            assert_ne!(mine, ptr::from_ref(Waiter::mine().unwrap()) as usize);
-            Waiter::release_current();
-        })
-        .join()
-        .unwrap();
     }
 }

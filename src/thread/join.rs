@@ -294,7 +294,7 @@ impl Thread {
         if self.has_flag(MAIN) {
             Some(&JOIN_TARGET_OF_MAIN)
         } else if self.has_flag(TIMER) {
-            Handle::<Timer>::from_bits(self.timer_bits()).check().ok().map(|(timer, _)| &timer.join_target)
+            Handle::<Timer>::from_bits(self.timer_bits()).live_object().map(|timer| &timer.join_target)
         } else if self.has_os_thread() {
             // SAFETY: a running thread with an OS thread has a stack; records of stacks are never unmapped.
             Some(&unsafe { self.stack() }.join_target)

@@ -25,7 +25,7 @@ unsafe impl Object for Thread {
     fn unref_after_fork(handle: Handle<Self>) {
         // Without this reference, `finish_if_only_in_parent` could drop the last one while it uses the slot.
         if let Ok(kept) = handle.internal_ref() {
-            if let Ok((thread, _)) = kept.check() {
+            if let Some(thread) = kept.live_object() {
                 thread.finish_if_only_in_parent();
             }
             kept.internal_unref();

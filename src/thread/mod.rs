@@ -10,6 +10,7 @@
 //! | `names` | storage of the names of a thread, and the counter of default names |
 //! | `stack_count`, `stack_cache` | the counts and limits of stacks; the stacks, cached for further threads |
 //! | `object` | the slot of a thread: its state table and flags |
+//! | `target` | what a thread runs, and its argument |
 //! | `registry` | all started threads, main, the pending timers, and the mutex that protects them |
 //! | `join` | waits for the end of a thread, and reclaims what an ended thread had |
 //! | `kind` | the `Object` implementation: what happens when a handle is freed, also in a child of fork |
@@ -45,6 +46,7 @@ pub(crate) mod shutdown;
 pub(crate) mod stack_cache;
 mod stack_count;
 pub(crate) mod start;
+mod target;
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
@@ -59,9 +61,8 @@ use crate::sys::futex;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::pthread;
 use crate::sys::tls;
-use crate::thread::object::{
-    DAEMON, DONE, DUMMY, MAIN, NOT_STARTED, STARTING, TERMINATED, TIMER, TargetCall, Thread,
-};
+use crate::thread::object::{DAEMON, DONE, DUMMY, MAIN, NOT_STARTED, STARTING, TERMINATED, TIMER, Thread};
+use crate::thread::target::TargetCall;
 use crate::time::{Deadline, Timeout};
 use crate::timer::finishing;
 

@@ -1,5 +1,5 @@
-//! The slot of a thread: its state, its flags, and the words that change their meaning in its life. `thread::join` has
-//! the waits for its end, and the code that reclaims what it had.
+//! The slot of a thread: its state, its flags, and the words that change their meaning in its life. `thread::target` is
+//! what it runs; `thread::join` has the waits for its end, and the code that reclaims what it had.
 //!
 //! The file exceeds 400 lines because the code that writes these words stays together, so that it can be compared with
 //! the tables below, which are a fifth of it.
@@ -126,7 +126,7 @@ use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::c_void;
 use core::ptr;
 
-use crate::callbacks::{Destructor, Run, Target};
+use crate::callbacks::{AtomicCallback, Destructor, Run, Target};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::handle::header::Header;
@@ -136,8 +136,6 @@ use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::offsets::offsets;
-use crate::sys::prefetch::prefetch_for_write;
-use crate::sys::probe;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::ident;
@@ -170,7 +168,7 @@ pub(crate) const IN_SHUTDOWN: u32 = 128;
 pub(crate) const NAMED: u32 = 256;
 pub(crate) const TIMER_FREED: u32 = 512;
 pub(super) const HAS_STATE_WAITERS: u32 = 1024;
-const ARG_DESTROYED: u32 = 2048;
+pub(super) const ARG_DESTROYED: u32 = 2048;
 pub(crate) const DEFAULT_NAME_SEEN: u32 = 4096;
 pub(crate) const DUMMY_EXITING: u32 = 8192;
 const NOT_CLEARED_BY_KERNEL: u32 = 16384;
@@ -207,10 +205,11 @@ pub struct Thread {
     pub(crate) name_number: AtomicU32,
     pub(super) ident: AtomicU64,
     aux: AtomicU64,
-    target: AtomicPtr<c_void>,
-    arg: AtomicPtr<c_void>,
-    destroy: AtomicPtr<c_void>,
-    run_or_result: AtomicPtr<c_void>,
+    /// For the next four, see `thread::target`.
+    pub(super) target: AtomicCallback<Target>,
+    pub(super) arg: AtomicPtr<c_void>,
+    pub(super) destroy: AtomicCallback<Destructor>,
+    pub(super) run_or_result: AtomicPtr<c_void>,
     /// Links of the registry's lists, protected by the registry mutex.
     pub(crate) links: Links<Thread>,
     pub(crate) names: NameList,
@@ -231,35 +230,9 @@ impl Linked for Thread {
 // in the parent are also set by the one caller that changes it to `DONE`; such a thread is in no list.
 unsafe impl Sync for Thread {}
 
-/// A target and its argument, copied from a thread that may be freed before the target is called.
-#[repr(C)]
-pub(crate) struct TargetCall {
-    target: Option<Target>,
-    arg: *mut c_void,
-}
-
-impl TargetCall {
-    /// # Safety
-    /// Target and argument belong together, as promised when the thread was created. `pthread_exit` may unwind this
-    /// frame.
-    pub(crate) unsafe extern "C-unwind" fn run(self) -> *mut c_void {
-        match self.target {
-            // SAFETY: as the caller promises.
-            Some(target) => unsafe { target(self.arg) },
-            None => ptr::null_mut(),
-        }
-    }
-}
-
-fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
-    let function = word.load(Ordering::Acquire);
-    (!function.is_null()).then_some(function)
-}
-
 /// Returns the calling thread if it has an object. Unlike `thread::current`, this creates none.
 pub(crate) fn known_current() -> Option<&'static Thread> {
-    let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-    handle.check().ok().map(|(thread, _)| thread)
+    Handle::from_bits(tls::with(|block| block.thread.get())).live_object()
 }
 
 impl Thread {
@@ -286,11 +259,9 @@ impl Thread {
             thread.name_number.store(0, Ordering::Relaxed);
             thread.ident.store(0, Ordering::Relaxed);
             thread.aux.store(0, Ordering::Relaxed);
-            thread
-                .target
-                .store(target.map_or(ptr::null_mut(), |target| target as *mut c_void), Ordering::Relaxed);
+            thread.target.store(target, Ordering::Relaxed);
             thread.arg.store(arg, Ordering::Relaxed);
-            thread.destroy.store(ptr::null_mut(), Ordering::Relaxed);
+            thread.destroy.store(None, Ordering::Relaxed);
             thread.run_or_result.store(ptr::null_mut(), Ordering::Relaxed);
             thread.names.init();
         }
@@ -505,40 +476,6 @@ impl Thread {
         if self.has_os_thread() { unsafe { self.stack() }.zombie_size() } else { 0 }
     }
 
-    pub(crate) fn arg(&self) -> *mut c_void {
-        self.arg.load(Ordering::Acquire)
-    }
-
-    /// Prefetches the cache line to which the argument points. This is only a hint: the argument may be any number.
-    #[inline(always)]
-    pub(crate) fn prefetch_arg(&self) {
-        prefetch_for_write(self.arg.load(Ordering::Relaxed));
-    }
-
-    pub(crate) fn set_arg_destructor_ptr(&self, destroy: Option<Destructor>) {
-        self.destroy
-            .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
-    }
-
-    /// Returns whether the destructor of the argument has still to be called.
-    pub(crate) fn has_pending_arg_destructor(&self) -> bool {
-        !self.destroy.load(Ordering::Acquire).is_null() && !self.has_flag(ARG_DESTROYED)
-    }
-
-    /// Calls the destructor of the argument, unless one of them is NULL or a thread has called it before.
-    pub(crate) fn destroy_arg(&self) {
-        if !self.has_pending_arg_destructor() {
-            return;
-        }
-        let destroy = self.destroy.swap(ptr::null_mut(), Ordering::AcqRel);
-        if !destroy.is_null() && !self.arg().is_null() && !self.set_flag(ARG_DESTROYED) {
-            // SAFETY: `set_arg_destructor_ptr` stored a `Destructor`, whose caller promised that it takes the argument.
-            let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };
-            // SAFETY: as above.
-            pthread::call_user(|| unsafe { destroy(self.arg()) });
-        }
-    }
-
     /// Sets the function that overrides the target. Only before the start.
     pub(crate) fn set_run(&self, run: Option<Run>) {
         self.run_or_result.store(run.map_or(ptr::null_mut(), |run| run as *mut c_void), Ordering::Release);
@@ -552,45 +489,6 @@ impl Thread {
     pub(crate) fn set_result(&self, result: *mut c_void) {
         self.run_or_result.store(result, Ordering::Release);
         self.set_flag(HAS_RESULT);
-    }
-
-    fn target(&self) -> Option<Target> {
-        // SAFETY: `build` stored a `Target`.
-        load_function(&self.target)
-            .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) })
-    }
-
-    /// Returns what the thread runs without an override.
-    pub(crate) fn target_call(&self) -> TargetCall {
-        TargetCall { target: self.target(), arg: self.arg() }
-    }
-
-    /// Returns the address of the function that `run_override_or_target` calls, or 0 if there is none.
-    pub(crate) fn function_address(&self) -> usize {
-        load_function(&self.run_or_result)
-            .or_else(|| load_function(&self.target))
-            .map_or(0, |code| code.addr())
-    }
-
-    /// Calls the override if there is one, or else the target.
-    ///
-    /// # Safety
-    /// As for `TargetCall::run`; called once, by the thread itself.
-    pub(crate) unsafe extern "C-unwind" fn run_override_or_target(&'static self) -> *mut c_void {
-        match load_function(&self.run_or_result) {
-            Some(run) => {
-                probe::thread_start(self, run);
-                let this = self.handle().bits() as *mut c_void;
-                // SAFETY: `set_run` stored a `Run`, which takes the argument as the caller promises.
-                unsafe { core::mem::transmute::<*mut c_void, Run>(run)(this, self.arg()) }
-            }
-            None => {
-                let target = self.target();
-                probe::thread_start(self, target.map_or(ptr::null(), |target| target as *const c_void));
-                // SAFETY: as the caller promises.
-                unsafe { TargetCall { target, arg: self.arg() }.run() }
-            }
-        }
     }
 
     /// Returns whether the start creates an OS thread for this thread alone.

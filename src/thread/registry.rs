@@ -30,8 +30,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sync::padded::Padded;
 use crate::sync::wait_note::PROCESS_EXIT;
 use crate::sync::wait_observer;
-use crate::sys::annotate;
-use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::annotate::happens_before;
 use crate::sys::futex;
 use crate::sys::offsets::offsets;
 use crate::thread::ident::IdentBlock;
@@ -41,7 +40,6 @@ use crate::thread::object::{
     NOT_STARTED, RUNNING, STARTING, TERMINATED, TIMER, Thread, ZOMBIE,
 };
 use crate::thread::{ident, stack_count};
-use crate::time::Deadline;
 use crate::timer::queue::TimerQueue;
 
 /// The data that the registry mutex protects.
@@ -59,7 +57,7 @@ pub(crate) struct Registry {
     pub(super) has_reaper: bool,
     pub(super) main: *const Thread,
     /// The shutdown has completed: no thread or timer can be started any more.
-    shut_down: bool,
+    pub(super) shut_down: bool,
     /// How many exits and shutdowns have begun and not returned. They may sleep on `SHUTDOWN_SEQ`.
     shutdown_waiters: u32,
     pub(super) ident_block: IdentBlock,
@@ -75,7 +73,7 @@ pub(crate) static REGISTRY: Padded<InternalMutex<Registry>> =
 
 /// A futex: incremented under the mutex for each change that a waiting shutdown must see, if there is a waiter.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static SHUTDOWN_SEQ: AtomicU32 = AtomicU32::new(0);
+pub(super) static SHUTDOWN_SEQ: AtomicU32 = AtomicU32::new(0);
 
 /// The identifier of the main thread. In a child of fork, that of the thread that forked.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -398,6 +396,11 @@ pub(crate) fn main_thread() -> Result<Handle<Thread>> {
     Ok(REGISTRY.lock().get_or_create_main()?.handle())
 }
 
+/// Returns the identifier of the main thread, which it has also before it is assigned to it.
+pub(crate) fn main_ident() -> u64 {
+    MAIN_IDENT.load(Ordering::Relaxed)
+}
+
 /// Returns whether this is the identifier of the main thread.
 pub(crate) fn is_main(ident: u64) -> bool {
     MAIN_IDENT.load(Ordering::Acquire) == ident
@@ -464,54 +467,6 @@ pub(super) fn end_shutdown(current: Option<&'static Thread>) {
     }
 }
 
-/// What a shutdown has still to wait for.
-pub(super) enum Remaining {
-    Nothing,
-    /// A thread in its last destructor, with a reference for the caller.
-    Zombie(&'static Thread),
-    /// Threads in `alive`: wait until `SHUTDOWN_SEQ` is no longer this value.
-    Alive(u32),
-}
-
-/// Returns what a shutdown has to wait for. If that is nothing, completes the shutdown: no thread can be started any
-/// more.
-///
-/// A race detector reports threads that have ended and were not joined as leaks. So while one is active, the shutdown
-/// joins daemons, too: as many as are zombies when no other thread is left (`daemon_joins`, `None` before that).
-/// Daemons that still run may start further ones without end. After the shutdown they are detached, and must not be
-/// joined.
-pub(super) fn try_shut_down(daemon_joins: &mut Option<usize>) -> Remaining {
-    loop {
-        let mut registry = REGISTRY.lock();
-        let seen = SHUTDOWN_SEQ.load(Ordering::Relaxed);
-        if registry.awaited_count != 0 {
-            return Remaining::Alive(seen);
-        }
-        let daemon_joins_left = daemon_joins.get_or_insert_with(|| {
-            let count = || registry.zombies.iter().filter(|thread| thread.has_flag(DAEMON)).count();
-            if annotate::is_active() && !registry.shut_down { count() } else { 0 }
-        });
-        let joins_daemons = *daemon_joins_left != 0;
-        let not_joined = if joins_daemons { MAIN | IN_SHUTDOWN } else { DAEMON | MAIN | IN_SHUTDOWN };
-        // A thread that is `DONE` is about to be removed.
-        let must_be_joined = |thread: &&Thread| !thread.has_flag(not_joined) && thread.state() != DONE;
-        let Some(zombie) = registry.zombies.iter().find(must_be_joined) else {
-            registry.shut_down = true;
-            happens_after(&SHUTDOWN_SEQ);
-            return Remaining::Nothing;
-        };
-        *daemon_joins_left -= usize::from(zombie.has_flag(DAEMON));
-        if zombie.handle().internal_ref().is_ok() {
-            return Remaining::Zombie(zombie);
-        }
-    }
-}
-
-/// Returns the identifier of the main thread, which it has also before it is assigned to it.
-pub(crate) fn main_ident() -> u64 {
-    MAIN_IDENT.load(Ordering::Relaxed)
-}
-
 /// Returns how many threads and pending timers a shutdown waits for, for reports; `None` if the registry mutex is
 /// locked.
 pub(crate) fn try_awaited_count() -> Option<usize> {
@@ -521,11 +476,6 @@ pub(crate) fn try_awaited_count() -> Option<usize> {
 /// Wakes the waiting exits and shutdowns, although nothing has changed. Returns whether any was parked.
 pub(crate) fn wake_shutdowns() -> bool {
     futex::wake_all(&SHUTDOWN_SEQ)
-}
-
-/// Waits while `SHUTDOWN_SEQ` is `seen`. Returns false only if the timeout expires.
-pub(super) fn wait_for_change(seen: u32, deadline: Deadline) -> bool {
-    futex::wait(&SHUTDOWN_SEQ, seen, deadline)
 }
 
 /// Calls `f`, under the registry mutex, for each thread in the lists that has an OS thread of its own.

@@ -3,9 +3,13 @@
 use crate::sync::hang_watch::ExitWatch;
 use crate::sync::wait_note;
 use crate::sync::wait_note::with_note;
-use crate::thread::object::{Thread, known_current};
+use crate::sys::annotate;
+use crate::sys::annotate::happens_after;
+use crate::sys::atomic::Ordering;
+use crate::sys::futex;
+use crate::thread::object::{DAEMON, DONE, IN_SHUTDOWN, MAIN, Thread, known_current};
 use crate::thread::registry;
-use crate::thread::registry::Remaining;
+use crate::thread::registry::SHUTDOWN_SEQ;
 use crate::time::Deadline;
 use crate::timer::{finishing, worker};
 
@@ -39,7 +43,7 @@ pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
     let mut daemon_joins = None;
     with_note(wait_note::PROCESS_EXIT, deadline, || {
         loop {
-            match registry::try_shut_down(&mut daemon_joins) {
+            match try_shut_down(&mut daemon_joins) {
                 Remaining::Nothing => return true,
                 Remaining::Zombie(zombie) => {
                     // The thread is in its last destructor, so the wait is short.
@@ -51,7 +55,7 @@ pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
                 }
                 Remaining::Alive(seen) => {
                     let until = worker::retry_follower_if_unmonitored(deadline);
-                    let woken = watch.park(until, |until| registry::wait_for_change(seen, until));
+                    let woken = watch.park(until, |until| futex::wait(&SHUTDOWN_SEQ, seen, until));
                     if !woken && until == deadline {
                         return false;
                     }
@@ -59,4 +63,47 @@ pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
             }
         }
     })
+}
+
+/// What a shutdown has still to wait for.
+enum Remaining {
+    Nothing,
+    /// A thread in its last destructor, with a reference for the caller.
+    Zombie(&'static Thread),
+    /// Threads in `alive`: wait until `SHUTDOWN_SEQ` is no longer this value.
+    Alive(u32),
+}
+
+/// Returns what a shutdown has to wait for. If that is nothing, completes the shutdown: no thread can be started any
+/// more.
+///
+/// A race detector reports threads that have ended and were not joined as leaks. So while one is active, the shutdown
+/// joins daemons, too: as many as are zombies when no other thread is left (`daemon_joins`, `None` before that).
+/// Daemons that still run may start further ones without end. After the shutdown they are detached, and must not be
+/// joined.
+fn try_shut_down(daemon_joins: &mut Option<usize>) -> Remaining {
+    loop {
+        let mut registry = registry::lock();
+        let seen = SHUTDOWN_SEQ.load(Ordering::Relaxed);
+        if registry.awaited_count != 0 {
+            return Remaining::Alive(seen);
+        }
+        let daemon_joins_left = daemon_joins.get_or_insert_with(|| {
+            let count = || registry.zombies.iter().filter(|thread| thread.has_flag(DAEMON)).count();
+            if annotate::is_active() && !registry.shut_down { count() } else { 0 }
+        });
+        let joins_daemons = *daemon_joins_left != 0;
+        let not_joined = if joins_daemons { MAIN | IN_SHUTDOWN } else { DAEMON | MAIN | IN_SHUTDOWN };
+        // A thread that is `DONE` is about to be removed.
+        let must_be_joined = |thread: &&Thread| !thread.has_flag(not_joined) && thread.state() != DONE;
+        let Some(zombie) = registry.zombies.iter().find(must_be_joined) else {
+            registry.shut_down = true;
+            happens_after(&SHUTDOWN_SEQ);
+            return Remaining::Nothing;
+        };
+        *daemon_joins_left -= usize::from(zombie.has_flag(DAEMON));
+        if zombie.handle().internal_ref().is_ok() {
+            return Remaining::Zombie(zombie);
+        }
+    }
 }

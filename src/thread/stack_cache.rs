@@ -32,10 +32,10 @@
 //!
 //! | state | `in_use` | `memory` | list |
 //! |---|---|---|---|
-//! | free record | false | 0 | `StackCache::free_records`, or none before its first use |
+//! | free record | false | 0 | `StackCache::free_records` |
 //! | in use, on this library's stack | true | its address | none |
 //! | in use, on pthread's stack, or not mapped yet | true | 0 | none |
-//! | cached | false | its address | `StackCache::first` to `last` |
+//! | cached | false | its address | `StackCache::cached` |
 //! | being unmapped | false | its address, then 0 | none |
 //!
 //! `in_use` and the lists are protected by the mutex of the cache. `memory` is stored by `allocate` with release and by
@@ -59,10 +59,10 @@ use crate::sync::fork_lock::ForkLock;
 use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::padded::Padded;
+use crate::sync::record_pool::{Record, RecordPool, Records};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::exec_stack;
-use crate::sys::memory;
 use crate::sys::pthread;
 use crate::sys::pthread::StackSpec;
 use crate::thread::stack_count;
@@ -83,7 +83,7 @@ pub(crate) struct Stack {
     size: Cell<usize>,
     /// The identifier of the thread for which the thread on this stack waits without a timeout: `thread::join`.
     pub(crate) join_target: AtomicU64,
-    /// The links of the cache; `links.next` is also that of `free_records` and `chunks`.
+    /// The links of the cache, or of `free_records`.
     links: Links<Stack>,
     /// The size of the guard page.
     guard_size: Cell<u32>,
@@ -111,25 +111,25 @@ impl Linked for Stack {
 // cache.
 unsafe impl Sync for Stack {}
 
+// SAFETY: zeros are a free record; the rest is as above.
+unsafe impl Record for Stack {}
+
 /// The hot stack, or NULL.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static HOT_STACK: Padded<AtomicPtr<Stack>> = Padded::new(AtomicPtr::new(ptr::null_mut()));
+
+/// The chunks of records.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static CHUNKS: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
 
 /// The cache, and all records.
 struct StackCache {
     /// The cached stacks, the most recently used one first.
     cached: List<Stack>,
-    /// The records that have had a stack and have none.
-    free_records: *const Stack,
-    /// The first record of the last chunk that has never been used, and the number of such records. They are used one
-    /// after the other, so that a page of the chunk is touched only when it is needed.
-    unused_records: *const Stack,
-    unused_record_count: usize,
-    /// The chunks of records, linked through the first record of each.
-    chunks: *const Stack,
-    /// In a child of fork, the position of the scan for stacks of the parent's threads: a chunk, and an index in it.
-    scan_chunk: *const Stack,
-    scan_index: usize,
+    /// The records without a stack.
+    free_records: RecordPool<Stack>,
+    /// In a child of fork, the records that have still to be scanned for stacks of the parent's threads.
+    unscanned: Records<Stack>,
     /// Addresses on the stack of the thread that forked, which is not free.
     forking_thread_addresses: [usize; 2],
 }
@@ -153,7 +153,7 @@ unsafe impl Send for StackCache {}
 impl ForkReset for StackCache {
     fn reset_in_child(&mut self) {
         // The fork may have interrupted a change of the list. The child loses the cached stacks.
-        *self = StackCache { chunks: self.chunks, ..StackCache::new() };
+        *self = StackCache::new();
         stack_count::clear_cached();
         HOT_STACK.store(ptr::null_mut(), Ordering::Relaxed);
     }
@@ -168,7 +168,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     let is_ours = pthread::KERNEL_REPORTS_EXIT && !annotate::is_active();
     let mut stacks = STACK_CACHE.lock();
     let mut cached = if is_ours { stacks.find(size, guard_size, executable) } else { None };
-    if cached.is_none() && is_ours && stacks.reclaim_parent_stacks(RECORDS_PER_CHUNK) {
+    if cached.is_none() && is_ours && stacks.reclaim_parent_stacks(RECORDS_PER_ALLOCATE) {
         cached = stacks.find(size, guard_size, executable);
     }
     if let Some(stack) = cached {
@@ -177,7 +177,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
         stack_count::add_in_use(stack.size());
         return Ok(stack);
     }
-    let stack = stacks.alloc_record()?;
+    let stack = stacks.free_records.allocate(&CHUNKS).ok_or(Error::NoThread)?;
     stack.mark_in_use();
     drop(stacks);
     stack.size.set(size);
@@ -221,7 +221,7 @@ pub(crate) fn deallocate(stack: &'static Stack) {
     if keep {
         stacks.push_front(stack);
     } else if !is_ours {
-        stacks.free_record(stack);
+        stacks.free_records.release(stack);
     }
     let excess = [stacks.pop_excess(), stacks.pop_excess()];
     drop(stacks);
@@ -332,12 +332,8 @@ impl StackCache {
     const fn new() -> Self {
         StackCache {
             cached: List::new(),
-            free_records: ptr::null(),
-            unused_records: ptr::null(),
-            unused_record_count: 0,
-            chunks: ptr::null(),
-            scan_chunk: ptr::null(),
-            scan_index: 0,
+            free_records: RecordPool::EMPTY,
+            unscanned: Records::NONE,
             forking_thread_addresses: [0; 2],
         }
     }
@@ -347,16 +343,7 @@ impl StackCache {
     fn reclaim_parent_stacks(&mut self, max_records: usize) -> bool {
         let mut found = false;
         for _ in 0..max_records {
-            // SAFETY: records are never unmapped.
-            let Some(chunk) = (unsafe { self.scan_chunk.as_ref() }) else { break };
-            self.scan_index += 1;
-            if self.scan_index == RECORDS_PER_CHUNK {
-                self.scan_chunk = chunk.links.next.get();
-                self.scan_index = 0;
-                continue;
-            }
-            // SAFETY: the index is inside the chunk.
-            let stack: &'static Stack = unsafe { &*self.scan_chunk.add(self.scan_index) };
+            let Some(stack) = self.unscanned.next() else { break };
             if !stack.in_use.get()
                 || stack.epoch.get() == fork_epoch()
                 || self.forking_thread_addresses.iter().any(|&address| stack.contains(address))
@@ -365,7 +352,7 @@ impl StackCache {
             }
             stack.in_use.set(false);
             if stack.memory() == 0 {
-                self.free_record(stack);
+                self.free_records.release(stack);
             } else {
                 stack.trimmed.store(false, Ordering::Relaxed);
                 self.push_back(stack);
@@ -419,40 +406,6 @@ impl StackCache {
         self.remove(last);
         Some(last)
     }
-
-    /// Returns a record without a stack.
-    fn alloc_record(&mut self) -> Result<&'static Stack> {
-        // SAFETY: records are never unmapped.
-        if let Some(record) = unsafe { self.free_records.as_ref() } {
-            self.free_records = record.links.next.get();
-            return Ok(record);
-        }
-        if self.unused_record_count == 0 {
-            self.grow()?;
-        }
-        // SAFETY: in a chunk, which is never unmapped; zero is a valid record.
-        let record = unsafe { &*self.unused_records };
-        self.unused_records = self.unused_records.wrapping_add(1);
-        self.unused_record_count -= 1;
-        Ok(record)
-    }
-
-    fn free_record(&mut self, stack: &'static Stack) {
-        stack.links.next.set(self.free_records);
-        self.free_records = stack;
-    }
-
-    fn grow(&mut self) -> Result<()> {
-        let chunk = memory::map(0, CHUNK_SIZE).ok_or(Error::NoThread)? as *const Stack;
-        annotate::mark_untracked(chunk, CHUNK_SIZE);
-        // SAFETY: the first record of the new chunk; zero is a valid record, and no thread uses it yet.
-        let first: &'static Stack = unsafe { &*chunk };
-        first.links.next.set(self.chunks);
-        self.chunks = first;
-        self.unused_records = ptr::from_ref(first).wrapping_add(1);
-        self.unused_record_count = RECORDS_PER_CHUNK - 1;
-        Ok(())
-    }
 }
 
 /// Returns an address in the caller's frame.
@@ -462,9 +415,8 @@ fn current_stack_address() -> usize {
     core::hint::black_box(&raw const here) as usize
 }
 
-const CHUNK_SIZE: usize = 16 * 1024;
-const RECORDS_PER_CHUNK: usize = CHUNK_SIZE / size_of::<Stack>();
-/// How many records `deallocate` scans in a child of fork.
+/// How many records `allocate` and `deallocate` scan in a child of fork.
+const RECORDS_PER_ALLOCATE: usize = 256;
 const RECORDS_PER_DEALLOCATE: usize = 8;
 
 fn map(size: usize, guard_size: usize, executable: bool) -> Option<usize> {
@@ -492,7 +444,7 @@ fn unmap(stack: &'static Stack) {
     // SAFETY: no thread uses the stack, and the range is its whole mapping.
     unsafe { sys::munmap(stack.memory() as *mut c_void, stack.guard_size() + stack.size()) };
     stack.memory.store(0, Ordering::Relaxed);
-    STACK_CACHE.lock().free_record(stack);
+    STACK_CACHE.lock().free_records.release(stack);
 }
 
 fn unmap_all() {
@@ -523,8 +475,7 @@ pub(crate) fn after_fork_in_child() {
     // pthread's descriptor of the thread is on its stack, even if the thread now runs on a stack of the program's.
     // SAFETY: has no preconditions.
     stacks.forking_thread_addresses = [current_stack_address(), unsafe { libc::pthread_self() } as usize];
-    stacks.scan_chunk = stacks.chunks;
-    stacks.scan_index = 0;
+    stacks.unscanned = Records::of(&CHUNKS);
     stack_count::after_fork_in_child();
     // SAFETY: records are never unmapped.
     if unsafe { HOT_STACK.load(Ordering::Relaxed).as_ref() }.is_some_and(|hot| hot.in_use.get()) {

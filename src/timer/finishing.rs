@@ -13,9 +13,8 @@ use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::mutex::InternalMutexGuard;
 use crate::sync::stack_list;
 use crate::sync::stack_list::{StackEntry, StackList};
-use crate::sys::tls;
 use crate::sys::tls::PerThread;
-use crate::thread::object::{TIMER, Thread};
+use crate::thread::object::{TIMER, Thread, known_current};
 use crate::thread::registry;
 use crate::thread::registry::Registry;
 use crate::timer::object::Timer;
@@ -67,7 +66,7 @@ impl FinishingTimer {
 
     /// Returns the thread, or `None` if it has been freed, because a child of fork has discarded the timer.
     fn thread_if_alive(&self) -> Option<&'static Thread> {
-        self.thread.check().ok().map(|(thread, _)| thread)
+        self.thread.live_object()
     }
 }
 
@@ -109,14 +108,12 @@ pub(crate) fn include_finishing_in_shutdown(shutdown_id: usize) {
 /// The calling thread is in `exit`, which does not return. The timers that only this thread can finish (those in its
 /// list, and the one whose function it runs) count as finished, so that threads that wait for them return.
 pub(crate) fn finish_own_timers_at_exit() {
-    let me = tls::with(|block| block.thread.get());
-    let own = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     let finish_if_timer = |thread: &'static Thread| {
         if thread.has_flag(TIMER) {
             registry::finish_timer_at_exit(thread);
         }
     };
-    own.into_iter().for_each(finish_if_timer);
+    known_current().into_iter().for_each(finish_if_timer);
     FinishingTimer::for_each(|finishing| finishing.thread_if_alive().into_iter().for_each(finish_if_timer));
 }
 

@@ -8,6 +8,7 @@
 //! - `heap`: the pending timers, ordered by deadline;
 //! - `queue`: the heap and the state that the worker threads share, a part of the registry;
 //! - `finishing`: what happens when a timer has fired or was cancelled;
+//! - `callback`: the call of a timer's function;
 //! - `worker`: the OS threads that run the functions of timers;
 //! - `start`: the start of a timer;
 //! - `pending`: the pending timers, as reports show them.
@@ -35,6 +36,7 @@
 //! one mutex, several threads that start and cancel timers together are about as fast as one, because each of them uses
 //! the mutex several times before the next one gets it: see `SpinWait::for_busy_mutex`.
 
+mod callback;
 pub(crate) mod finishing;
 pub(crate) mod heap;
 pub(crate) mod object;

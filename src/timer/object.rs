@@ -97,7 +97,7 @@ unsafe impl Object for Timer {
 
     fn unref_after_fork(handle: Handle<Self>) {
         if let Ok(kept) = handle.internal_ref() {
-            if let Ok((timer, _)) = kept.check() {
+            if let Some(timer) = kept.live_object() {
                 // Called through the trait, because this file must not depend on `thread::kind`, which depends on it.
                 <Thread as Object>::unref_after_fork(timer.thread());
             }

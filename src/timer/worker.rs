@@ -40,20 +40,17 @@ use core::ptr;
 
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
-use crate::sys::annotate::{happens_after, ignore_accesses, observe_accesses};
+use crate::sys::annotate::ignore_accesses;
 use crate::sys::baseline;
 use crate::sys::futex;
-use crate::sys::libc_hooks::{has_had_exit_hook, register_exit_hook};
-use crate::sys::libc_state;
-use crate::sys::probe;
 use crate::sys::pthread;
-use crate::sys::thread_state::{Stopwatch, ThreadState};
+use crate::sys::thread_state::ThreadState;
 use crate::sys::tls;
-use crate::thread::object::{HAS_RESULT, TIMER, Thread};
+use crate::thread::object::{HAS_RESULT, Thread};
 use crate::thread::{ident, registry};
 use crate::time::Deadline;
+use crate::timer::callback::{finish_callback, run_callback};
 use crate::timer::finishing;
 use crate::timer::heap::Entry;
 use crate::timer::object::Timer;
@@ -70,29 +67,21 @@ const TAKEOVER_NS: u64 = 500_000;
 const SPAWN_AHEAD_NS: u64 = 1_000_000;
 
 /// Why a worker was created.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum SpawnReason {
     /// There was no leader, or no follower.
     LeaderOrFollower,
     /// To replace an unclean leader.
     Replacement,
-    /// The thread has called `follow` before.
-    Handled,
-}
-
-unsafe extern "C-unwind" {
-    #[cfg(not(model))]
-    fn pthread_testcancel();
 }
 
 /// The start routine of worker threads. `reason` is not NULL for a replacement.
 extern "C-unwind" fn worker_main(reason: *mut c_void) -> *mut c_void {
     let reason = if reason.is_null() { SpawnReason::LeaderOrFollower } else { SpawnReason::Replacement };
-    ignore_accesses(|| lead_and_follow(reason));
+    ignore_accesses(|| lead_and_follow(Some(reason)));
     ptr::null_mut()
 }
 
-fn lead_and_follow(mut reason: SpawnReason) {
+fn lead_and_follow(mut reason: Option<SpawnReason>) {
     #[cfg(target_os = "linux")]
     {
         const TIMER_SLACK_NS: libc::c_ulong = 1;
@@ -207,18 +196,18 @@ pub(crate) fn retry_follower_if_unmonitored(deadline: Deadline) -> Deadline {
 }
 
 /// Sleeps, or monitors the leader, until the calling worker becomes the leader; then returns its term. Returns `None`
-/// if the worker is not needed.
-fn follow(reason: &mut SpawnReason, is_clean: bool) -> Option<u32> {
+/// if the worker is not needed. The first call of a worker takes the reason for which it was created.
+fn follow(reason: &mut Option<SpawnReason>, is_clean: bool) -> Option<u32> {
     let mut registry = registry::lock();
     let mut timers = &mut registry.timers;
-    match core::mem::replace(reason, SpawnReason::Handled) {
-        SpawnReason::LeaderOrFollower => timers.spawning = false,
-        SpawnReason::Replacement => {
+    match reason.take() {
+        Some(SpawnReason::LeaderOrFollower) => timers.spawning = false,
+        Some(SpawnReason::Replacement) => {
             timers.spawning_replacement = false;
             // The leader has been waiting for this thread.
             bump_and_wake(&LEADER_FUTEX);
         }
-        SpawnReason::Handled => {}
+        None => {}
     }
     if timers.may_lead(is_clean) {
         return Some(timers.become_leader(is_clean));
@@ -415,91 +404,9 @@ impl TimerQueue {
     }
 }
 
-/// Calls a timer's function. Until it returns, the calling worker, whose native ID is `native_id`, is the timer's
-/// thread.
-fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
-    catch_panic(|| {
-        // If this fails, the function is still called; but if it then calls pthread_exit(), the timer never finishes.
-        if !has_had_exit_hook() {
-            let _ = register_exit_hook();
-        }
-        thread.set_native_id_without_wake(native_id);
-        ident::set_current_ident(thread.ident());
-        tls::with(|block| block.thread.set(thread.handle().bits()));
-        happens_after(thread);
-    });
-    let function = thread.function_address();
-    libc_state::clear_errno();
-    let is_trusted = state.is_trusted(function);
-    let stopwatch = if is_trusted { Stopwatch::unmeasured() } else { Stopwatch::start() };
-    // SAFETY: the creator of the timer guarantees that the function may be called with the argument.
-    let result = observe_accesses(|| unsafe { thread.run_override_or_target() });
-    let reused = if is_trusted { state.reuse_last_end() } else { None };
-    let stopped = reused.or_else(|| stopwatch.stop());
-    if !thread.has_flag(TIMER) {
-        // The function forked, and this is the child: the thread is the main thread there.
-        return;
-    }
-    libc_state::restore_libc_state();
-    // NULL is also the result of a thread without `HAS_RESULT`. To set that flag takes a locked instruction.
-    if !result.is_null() {
-        catch_panic(|| thread.set_result(result));
-    }
-    // A cancellation that arrived too late for this function must not end the next one. So it ends this thread here, as
-    // if the function had called pthread_exit().
-    #[cfg(not(model))]
-    // SAFETY: this frame has nothing to drop.
-    observe_accesses(|| unsafe { pthread_testcancel() });
-    let calls_destructors = thread.has_pending_arg_destructor() || tls::with(|block| block.locals.get()) != 0;
-    if calls_destructors {
-        state.note_untrusted();
-    } else if let Some(stopped) = stopped {
-        state.note_function_end(function, stopped);
-    }
-    if catch_panic(|| finish_callback(thread, calls_destructors)).is_none() && thread.has_flag(TIMER) {
-        // After a panic in the library: the exit of the worker must not finish this timer once more.
-        reset_identity();
-    }
-    if calls_destructors && thread.has_flag(TIMER) {
-        libc_state::restore_libc_state();
-    }
-}
-
-/// Called after a timer's function: destroys the argument and the values of locals if there are any, and resets the
-/// identity of the worker.
-fn finish_callback(thread: &'static Thread, calls_destructors: bool) {
-    if calls_destructors && !destroy_values(thread) {
-        return;
-    }
-    probe::thread_end(thread);
-    reset_identity();
-}
-
-/// Destroys the argument and the values of locals. Returns false if a destructor has forked, and this is the child: the
-/// thread is the main thread there, and no longer a timer's.
-fn destroy_values(thread: &'static Thread) -> bool {
-    let is_timer = || thread.has_flag(TIMER);
-    thread.destroy_arg();
-    if is_timer() {
-        tables::destroy_all();
-    }
-    if is_timer() {
-        tables::free_current();
-    }
-    is_timer()
-}
-
-/// The calling worker is no longer a timer's thread.
-fn reset_identity() {
-    tls::with(|block| {
-        block.thread.set(0);
-        block.owner_tag.set(0);
-    });
-}
-
 /// A timer's function has called pthread_exit() or was cancelled, and the worker ends.
 pub(crate) fn on_pthread_exit(thread: &'static Thread) {
-    let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.timer_bits()).check() else { return };
+    let Some(timer) = Handle::<Timer>::from_bits(thread.timer_bits()).live_object() else { return };
     let epoch = fork_epoch::fork_epoch();
     if !thread.has_flag(HAS_RESULT) {
         thread.set_result(ptr::null_mut());

@@ -190,15 +190,15 @@ MUTANTS = {
         "barrier.rs", "if waiter.state() == QUEUED && round.action_owner == 0", "if round.action_owner == 0",
         "shuttle", "barrier", "a_timeout"),
     "handle: two frees both destroy the object": (
-        "handle/header.rs", ".compare_exchange(refs, dying(refs) | flags, Ordering::AcqRel, Ordering::Relaxed)\n                .is_ok()",
+        "handle/refs.rs", ".compare_exchange(refs, dying(refs) | flags, Ordering::AcqRel, Ordering::Relaxed)\n                .is_ok()",
         ".swap(dying(refs) | flags, Ordering::AcqRel)\n                != 0",
         "loom", "handle", "one_of_two_frees"),
     "handle: a release overwrites another one": (
-        "handle/header.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
+        "handle/refs.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
         "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
         "loom", "handle", "the_later_release"),
     "handle: add_ref succeeds during the last free": (
-        "handle/header.rs", "            if refs & DYING != 0 || refs < USER_REF {", "            if refs & DYING == 0 && refs < USER_REF {",
+        "handle/refs.rs", "            if refs & DYING != 0 || refs < USER_REF {", "            if refs & DYING == 0 && refs < USER_REF {",
         "loom", "handle", "a_reference_keeps"),
     "handle: after add_ref has failed, the object is still found": (
         "handle/mod.rs", "            object.clear_live(tag);\n", "",
@@ -228,17 +228,17 @@ MUTANTS = {
         "barrier.rs", "compare_exchange(tag, tag | USED, ", "compare_exchange(tag, tag, ",
         "loom", "handle", "a_barrier_with_waiters_is_busy"),
     "handle: a pinned slot is reused": (
-        "handle/header.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
+        "handle/pins.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
         "shuttle", "handle", "a_pinned_slot"),
     "handle: the destroying thread misses a pin": (
-        "handle/header.rs", "        fence_after_rmw();\n        let pins = self.pins.load(Ordering::Acquire);",
-        "        let pins = self.pins.load(Ordering::Acquire);",
+        "handle/pins.rs", "        fence_after_rmw();\n        let pins = self.0.load(Ordering::Acquire);",
+        "        let pins = self.0.load(Ordering::Acquire);",
         "loom", "handle", "a_slot_keeps"),
     "handle: a thread that adds a pin misses that the object is dead": (
-        "handle/header.rs", "        fence_after_rmw();\n        is_pinned\n", "        is_pinned\n",
+        "handle/pins.rs", "        fence_after_rmw();\n        is_pinned\n", "        is_pinned\n",
         "loom", "handle", "a_slot_keeps"),
     "handle: a pin by a stale handle pins the newer object": (
-        "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
+        "handle/pins.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),
     "handle: the last free does not destroy a timer that finishes at the same time": (
         "handle/mod.rs", "        } else if T::KEEPS_SELF_REF {\n            Self::destroy_if_only_self_ref(object, tag);\n        }\n        Ok(())", "        }\n        Ok(())",

@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 12] = [
         "thread/object",
         "thread/kind",
         "thread/stack_count",
+        "thread/target",
         "timer/object",
         "timer/heap",
         "timer/queue",

@@ -51,7 +51,7 @@ MUTANTS = {
         "    let _ = header;\n",
         "unit", "a_freed_object_frees_its_note"),
     "a child of fork sees the waits of its parent": (
-        "sync/waiter.rs", "    CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);\n", "",
+        "sync/waiter_pool.rs", "    CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);\n", "",
         "torture", 30),
     "a child of fork takes owners for its own threads": (
         "dump/text.rs", "if ident::exists_only_in_parent(ident) {", "if false {",
@@ -86,7 +86,7 @@ MUTANTS = {
         "dump/deadlock.rs", "(wait.until == Deadline::NEVER && !is_over).then", "(wait.until == Deadline::NEVER).then",
         "case", "a thread that joins main in a shutdown is not deadlocked"),
     "a wait has no record if the pool is in use": (
-        "sync/waiter.rs", "const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };", "const MAX_TRIES: u32 = 1;",
+        "sync/waiter_pool.rs", "const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };", "const MAX_TRIES: u32 = 1;",
         "torture", 60),
     "each thread of a deadlock reports it": (
         "dump/hang.rs", "cycle.is_some_and(|(start, cycle)| is_reporter(&snapshot, entry, start, cycle.length))",
@@ -97,7 +97,7 @@ MUTANTS = {
         "            None => {\n                self.settings = 0;\n                Deadline::NEVER\n            }\n",
         "case", "signals neither defer nor repeat the call of the hang hook"),
     "the hang hook waits with the record of its thread": (
-        "sync/waiter.rs",
+        "sync/waiter_pool.rs",
         "        tls::with(|block| block.waiter.set(0));\n        let result = f();\n"
         "        // In a child that `f` has forked, the other record is not in a chunk of this process: no other thread "
         "gets it.\n"
