@@ -23,9 +23,14 @@ use crate::time::Deadline;
 use crate::timer::object::Timer;
 use crate::timer::worker;
 
-/// The first and the longest interval, in nanoseconds, at which a joiner polls where no wake is certain.
+/// The first interval, in nanoseconds, at which a joiner polls where no wake is certain. The intervals double up to the
+/// second number. After that, they grow with the time for which the joiner has polled, up to the third: otherwise
+/// thousands of joiners would use all CPUs, and the thread that they join would hardly run.
 const MIN_POLL_INTERVAL_NS: u64 = 50_000;
-const MAX_POLL_INTERVAL_NS: u64 = 5_000_000;
+const DOUBLED_POLL_INTERVAL_NS: u64 = 5_000_000;
+const MAX_POLL_INTERVAL_NS: u64 = 500_000_000;
+/// From the second number on, an interval is the time so far divided by this.
+const POLL_TIME_DIVISOR: u64 = 8;
 
 /// The identifier of the thread for which main waits without a timeout; 0 if there is none. In a child of fork, it may
 /// be that of a thread of the parent, until main joins a thread there.
@@ -96,7 +101,7 @@ impl Thread {
     }
 
     fn join_os_thread(&'static self, deadline: Deadline) -> Result<bool> {
-        let mut backoff = PollBackoff(MIN_POLL_INTERVAL_NS);
+        let mut backoff = PollBackoff::new();
         let mut watch = HangWatch::new(deadline);
         let (mut is_first_joiner, mut has_several_joiners, mut has_expired) = (false, false, false);
         loop {
@@ -274,13 +279,29 @@ impl Thread {
 }
 
 /// The interval of a polling joiner.
-struct PollBackoff(u64);
+struct PollBackoff {
+    next: u64,
+    /// When the first interval began; 0 before that.
+    since: Deadline,
+}
 
 impl PollBackoff {
-    /// Returns the end of the next interval, and doubles the one after.
+    fn new() -> Self {
+        PollBackoff { next: MIN_POLL_INTERVAL_NS, since: Deadline(0) }
+    }
+
+    /// Returns the end of the next interval, and extends the one after.
     fn next_deadline(&mut self, deadline: Deadline) -> Deadline {
-        let until = Deadline::now().add_ns(self.0);
-        self.0 = (self.0 * 2).min(MAX_POLL_INTERVAL_NS);
+        let now = Deadline::now();
+        if self.since == Deadline(0) {
+            self.since = now;
+        }
+        let until = now.add_ns(self.next);
+        let so_far = until.0.saturating_sub(self.since.0);
+        self.next = (2 * self.next)
+            .min(DOUBLED_POLL_INTERVAL_NS)
+            .max(so_far / POLL_TIME_DIVISOR)
+            .min(MAX_POLL_INTERVAL_NS);
         deadline.min(until)
     }
 }
@@ -296,7 +317,19 @@ impl UnboundedJoin {
         let unbounded = UnboundedJoin(Some(target));
         // Dekker's pattern: of two threads that join each other, at least one sees the other's target.
         target.store(joined.ident(), Ordering::SeqCst);
-        if joined.is_joining(ident::ident()) { Err(Error::JoinSelf) } else { Ok(unbounded) }
+        if joined.is_joining(ident::ident()) && !Self::is_current_done() {
+            return Err(Error::JoinSelf);
+        }
+        Ok(unbounded)
+    }
+
+    /// Returns whether the calling thread has ended for its joiners, although it runs: main in a process exit or after a
+    /// shutdown, and a timer whose function is in the exit. Their joins return, but perhaps have not been woken yet.
+    #[cold]
+    fn is_current_done() -> bool {
+        let current =
+            if registry::is_main(ident::ident()) { registry::existing_main() } else { known_current() };
+        current.is_some_and(|me| me.state() == DONE)
     }
 
     /// Returns the word of the calling thread. That of main exists even if main has no object yet.
