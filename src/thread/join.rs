@@ -239,7 +239,10 @@ impl Thread {
     /// Called by the one caller that reaps the thread, after it has removed the thread from the registry.
     pub(crate) fn release_stack_and_self_ref(&'static self) {
         // SAFETY: only threads with an OS thread are reaped.
-        stack_cache::deallocate(unsafe { self.stack() });
+        let stack = unsafe { self.stack() };
+        if !stack.is_left_to_libc() {
+            stack_cache::deallocate(stack);
+        }
         // The reference that the thread had to itself.
         self.handle().internal_unref();
     }

@@ -665,6 +665,56 @@ static void thousands_of_joiners(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
+/* ------------------------------------------------------------------------------- threads that the system ends */
+
+static void *end_by_system(void *arg)
+{
+#if defined(__linux__)
+    syscall(SYS_exit, 0); /* as a seccomp filter ends a thread that makes a forbidden system call */
+#endif
+    return arg;
+}
+
+static void *wait_at_barrier(void *barrier)
+{
+    CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL), THREADING_OK);
+    return barrier;
+}
+
+static void end_threads_by_system(void)
+{
+    enum { THREADS_AFTERWARDS = 4 };
+    threading_thread *threads[THREADS_AFTERWARDS];
+    threading_barrier *barrier = threading_barrier_new(THREADS_AFTERWARDS + 1, NULL, NULL);
+    alarm((unsigned)TEST_LIMIT);
+    for (int i = 0; i < 20; i++) {
+        threading_thread *thread = spawn(end_by_system, &threads);
+        CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+        CHECK_PTR(threading_thread_result(thread), NULL);
+        CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+        spawn_all(threads, wait_at_barrier, barrier);
+        /* libc visits all threads. */
+        CHECK_INT(setuid(getuid()), 0);
+        wait_at_barrier(barrier);
+        join_all(threads);
+    }
+    /* Threads that are not joined: the exit does not wait for them. */
+    spawn(end_by_system, NULL);
+    (void)timer_start(0, end_by_system, NULL);
+    sleep_for(0.05);
+    exit(0);
+}
+
+static void threads_ended_by_the_system(void)
+{
+#if !defined(__GLIBC__)
+    SKIP("only glibc tells the library that the system has ended a thread");
+#endif
+    if (test_slowness() != 1 || TEST_SANITIZED || is_emulated())
+        SKIP("tools and emulators do not support threads that the system ends");
+    run_in_child(end_threads_by_system);
+}
+
 static const struct test_case cases[] = {
     {"the exit of 600 threads that are never joined leaves at most 128 stacks mapped", stacks_of_threads_never_joined},
     {"threads that exit slowly do not delay the unmapping of other stacks", slow_exit_of_some},
@@ -680,6 +730,7 @@ static const struct test_case cases[] = {
     {"a thread that detaches itself through pthread is joined as usual", threads_that_detach_themselves},
     {"pthread_join and pthread_detach of a thread of the library fail and change nothing", pthread_join_and_detach},
     {"main joins a thread whose join of main a shutdown has ended", late_joiner_of_main},
+    {"threads that the system ends are joined, and the process goes on", threads_ended_by_the_system},
     {"thousands of threads join one thread without delaying its end", thousands_of_joiners},
 };
 
