@@ -117,6 +117,34 @@ impl Snapshot {
         self.deadlock_of(entry).is_some() || self.exit_deadlock_of(entry).is_some()
     }
 
+    /// Returns true if no cycle has existed since before the snapshot was taken, in time proportional to the number of
+    /// threads. Returns false if there may be one: also if a thread is in the process exit, or if there is no index of
+    /// all threads.
+    ///
+    /// The edges of such a cycle do not change, so that they need not be read twice.
+    pub(super) fn has_no_deadlock(&self) -> bool {
+        let Some((threads, walks)) = self.all_threads() else { return false };
+        walks.iter().for_each(|walk| walk.set(0));
+        (1_u32..).zip(0..threads.len()).all(|(number, start)| {
+            let mut at = start;
+            loop {
+                match walks[at].get() {
+                    0 => walks[at].set(number),
+                    // The walk has come to a thread again, or to one from which an earlier walk has ended.
+                    walk => return walk != number,
+                }
+                let Some(wait) = threads[at].recorded_wait() else { return true };
+                if wait.object == PROCESS_EXIT {
+                    return false;
+                }
+                match blocking_thread(&wait).and_then(|next| self.place_of(next)) {
+                    Some(next) => at = next,
+                    None => return true,
+                }
+            }
+        })
+    }
+
     /// Returns whether the edges from this thread lead to a thread in the process exit.
     #[cold]
     fn leads_to_exit(&self, start: Entry) -> bool {

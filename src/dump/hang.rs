@@ -154,9 +154,23 @@ pub(crate) fn abort_after_deadlock() {
     ABORTS.store(true, Ordering::Relaxed);
 }
 
-/// Reports a deadlock of the calling thread, which has waited for the period.
-fn check_deadlock() {
+/// Reports a deadlock of the calling thread, which has waited for the period. Returns false if another thread uses the
+/// index, unless this `is_last_try`: without it, a search takes much longer, and that of the other thread may suffice.
+fn check_deadlock(is_last_try: bool) -> bool {
+    let search = hang_watch::begin_search();
     let snapshot = Snapshot::take();
+    if !snapshot.has_index() && !is_last_try {
+        return false;
+    }
+    if snapshot.has_no_deadlock() {
+        hang_watch::end_search_without_deadlock(search);
+    } else {
+        report_own_deadlock(snapshot);
+    }
+    true
+}
+
+fn report_own_deadlock(snapshot: Snapshot) {
     let Some(entry) = snapshot.find(threads::my_ident()) else { return };
     let cycle = snapshot.deadlock_of(entry).map(|cycle| (entry, cycle));
     let cycle = cycle.or_else(|| snapshot.exit_deadlock_of(entry));

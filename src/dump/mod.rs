@@ -1,11 +1,11 @@
 //! Dumps: what each thread waits for, and what it owns. Deadlocks come first.
 //!
-//! A dump allocates no memory and changes nothing but a static index. It locks no mutex but that of the registry, for
-//! the timers, and this one only if it becomes free within a few milliseconds. So a dump may be made in a signal
-//! handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`threads`] reads
-//! the threads and locks, [`snapshot`] has an index of them, [`deadlock`] finds cycles, [`text`] describes threads, and
-//! [`line`] writes. [`layout`] lets other programs read the same data. [`trace`] writes each wait when it has ended, to
-//! a file that [`trace_file`] guards.
+//! A dump calls no `malloc`, and changes nothing but the index of threads and locks. It locks no mutex but that of the
+//! registry, for the timers, and this one only if it becomes free within a few milliseconds. So a dump may be made in a
+//! signal handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`threads`]
+//! reads the threads and locks, [`snapshot`] has an index of them, [`deadlock`] finds cycles, [`text`] describes
+//! threads, and [`line`] writes. [`layout`] lets other programs read the same data. [`trace`] writes each wait when it
+//! has ended, to a file that [`trace_file`] guards.
 
 mod contended;
 pub(crate) mod contention;
@@ -55,9 +55,10 @@ pub(crate) fn dump(file: c_int) -> Result<()> {
 fn write(lines: &mut Lines, snapshot: &Snapshot) {
     let now = Deadline::now();
     let (mut threads, mut deadlocked) = (0, 0);
+    let may_be_deadlocked = !snapshot.has_no_deadlock();
     snapshot.for_each(&mut |entry| {
         threads += 1;
-        deadlocked += usize::from(snapshot.is_deadlocked(entry));
+        deadlocked += usize::from(may_be_deadlocked && snapshot.is_deadlocked(entry));
     });
     // SAFETY: no preconditions.
     let pid = unsafe { libc::getpid() };

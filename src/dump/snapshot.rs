@@ -1,11 +1,13 @@
 //! A snapshot of the threads and owned locks.
 //!
-//! *The index* consists of sorted arrays of the threads and of the owned locks. It is in static memory and serves one
-//! dump at a time. A dump that finds it in use, for example in a handler that has interrupted another dump, works
-//! without it, and scans all slots for each thread. So does each dump for the threads and locks for which the index has
-//! no room.
+//! *The index* consists of sorted arrays of the threads and of the owned locks. It serves one dump at a time, and is in
+//! static memory, or in pages that are mapped for one snapshot if that has no room for all threads and locks. A dump
+//! that finds the index in use, for example in a handler that has interrupted another dump, works without it, and scans
+//! all slots for each thread. So does each dump for the threads and locks for which the index has no room, if no pages
+//! can be mapped.
 
 use core::cell::{Cell, UnsafeCell};
+use core::slice;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::dump::threads::{
@@ -13,17 +15,68 @@ use crate::dump::threads::{
     main_without_object, owned_locks, waits,
 };
 use crate::sync::waiter::Waiter;
+use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::sys::tls;
+use crate::sys::{memory, pthread, tls};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
+/// The sizes of the static arrays.
 const MAX_THREADS: usize = 8192;
 const MAX_LOCKS: usize = 8192;
+/// The number of barriers of which a snapshot remembers how many threads have arrived.
+const MAX_ARRIVALS: usize = 16;
+const MIN_OBJECT_SIZE: usize = 64;
 
 struct Arrays {
     threads: [Entry; MAX_THREADS],
     locks: [OwnedLock; MAX_LOCKS],
+    /// For each of the threads, the first walk that has come to it: `has_no_deadlock`.
+    walks: [Cell<u32>; MAX_THREADS],
+}
+
+/// The arrays of one snapshot.
+struct Room {
+    threads: &'static mut [Entry],
+    locks: &'static mut [OwnedLock],
+    walks: &'static [Cell<u32>],
+    /// The pages that contain them, and their size; 0 if they are static.
+    mapped: (usize, usize),
+}
+
+impl Room {
+    /// # Safety
+    /// The calling thread is the `USER` of the index, and has no other room.
+    unsafe fn new() -> Room {
+        let (threads, locks) = (live_threads().count(), owned_locks().count());
+        let is_static = threads < MAX_THREADS && locks < MAX_LOCKS;
+        let mapped = if is_static { None } else { Room::map(threads, locks) };
+        mapped.unwrap_or_else(|| {
+            // SAFETY: guaranteed by the caller.
+            let Arrays { threads, locks, walks } = unsafe { &mut *SHARED.0.get() };
+            Room { threads, locks, walks, mapped: (0, 0) }
+        })
+    }
+
+    /// Maps room for these numbers, and for those that are added until they are read again.
+    #[cold]
+    fn map(threads: usize, locks: usize) -> Option<Room> {
+        let (threads, locks) = (threads + threads / 8 + 64, locks + locks / 8 + 64);
+        let (for_threads, for_locks) = (threads * size_of::<Entry>(), locks * size_of::<OwnedLock>());
+        let bytes = (for_threads + for_locks + threads * size_of::<Cell<u32>>())
+            .next_multiple_of(pthread::page_size());
+        let start = sys::preserving_errno(|| memory::map(0, bytes))?;
+        // SAFETY: the three parts are in the mapping, and do not overlap. Zeros are valid elements: `Entry::EMPTY`,
+        // `OwnedLock::EMPTY` and 0. The alignment of each part is a divisor of the size of the former one's elements.
+        unsafe {
+            Some(Room {
+                threads: slice::from_raw_parts_mut(start as *mut Entry, threads),
+                locks: slice::from_raw_parts_mut((start + for_threads) as *mut OwnedLock, locks),
+                walks: slice::from_raw_parts((start + for_threads + for_locks) as *const Cell<u32>, threads),
+                mapped: (start, bytes),
+            })
+        }
+    }
 }
 
 struct Shared(UnsafeCell<Arrays>);
@@ -36,6 +89,7 @@ unsafe impl Sync for Shared {}
 static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
     threads: [Entry::EMPTY; MAX_THREADS],
     locks: [OwnedLock::EMPTY; MAX_LOCKS],
+    walks: [const { Cell::new(0) }; MAX_THREADS],
 }));
 
 /// The address of the per-thread block of the thread that uses the index, 0 if no thread does.
@@ -58,16 +112,26 @@ pub(crate) fn after_fork_in_child() {
 pub(super) struct Snapshot {
     threads: &'static [Entry],
     locks: &'static [OwnedLock],
+    walks: &'static [Cell<u32>],
+    /// Whether the array has room for further threads, so that it has all of them.
+    has_all_threads: bool,
     /// Whether all locks are in the array.
     has_all_locks: bool,
+    /// The pages of the arrays, and their size; 0 if they are static.
+    mapped: (usize, usize),
     has_index: bool,
     /// Whether there is a deadlock through an exit; `None` if that has not been found out yet.
     pub(super) has_exit_deadlock: Cell<Option<bool>>,
+    /// Handles of barriers, and how many threads have arrived: otherwise each of the threads would count all of them.
+    arrivals: [Cell<(usize, usize)>; MAX_ARRIVALS],
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if self.has_index {
+            let (start, bytes) = self.mapped;
+            // SAFETY: mapped by `Room::map`, and not used after this.
+            sys::preserving_errno(|| unsafe { memory::unmap(start, bytes) });
             happens_before(&SHARED);
             USER.store(0, Ordering::Release);
         }
@@ -81,17 +145,57 @@ impl Snapshot {
             return Snapshot {
                 threads: &[],
                 locks: &[],
+                walks: &[],
+                has_all_threads: false,
                 has_all_locks: false,
+                mapped: (0, 0),
                 has_index: false,
                 has_exit_deadlock: Cell::new(None),
+                arrivals: [const { Cell::new((0, 0)) }; MAX_ARRIVALS],
             };
         }
         happens_after(&SHARED);
-        // SAFETY: the arrays had no user before.
-        let arrays = unsafe { &mut *SHARED.0.get() };
-        let threads = index_threads(&mut arrays.threads);
-        let (locks, has_all_locks) = index_locks(&mut arrays.locks);
-        Snapshot { threads, locks, has_all_locks, has_index: true, has_exit_deadlock: Cell::new(None) }
+        // SAFETY: the index had no user before.
+        let room = unsafe { Room::new() };
+        let capacity = room.threads.len();
+        let threads = index_threads(room.threads);
+        let (locks, has_all_locks) = index_locks(room.locks);
+        Snapshot {
+            threads,
+            locks,
+            walks: &room.walks[..threads.len()],
+            has_all_threads: threads.len() < capacity,
+            has_all_locks,
+            mapped: room.mapped,
+            has_index: true,
+            has_exit_deadlock: Cell::new(None),
+            arrivals: [const { Cell::new((0, 0)) }; MAX_ARRIVALS],
+        }
+    }
+
+    /// Returns how many threads have arrived at a barrier, by a function that counts them. Each of a few barriers is
+    /// counted once.
+    pub(super) fn arrived_at(&self, barrier: usize, count: impl FnOnce() -> usize) -> usize {
+        let known = &self.arrivals[barrier / MIN_OBJECT_SIZE % MAX_ARRIVALS];
+        if known.get().0 != barrier {
+            known.set((barrier, count()));
+        }
+        known.get().1
+    }
+
+    pub(super) fn has_index(&self) -> bool {
+        self.has_index
+    }
+
+    /// The threads of the index, with the number of the first walk that has come to each; `None` if there is no index, or
+    /// if it may not contain all threads.
+    pub(super) fn all_threads(&self) -> Option<(&[Entry], &[Cell<u32>])> {
+        self.has_all_threads.then_some((self.threads, self.walks))
+    }
+
+    /// Returns the place of a thread in the index.
+    pub(super) fn place_of(&self, ident: u64) -> Option<usize> {
+        index_of(self.threads, ident)
     }
 
     /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no
@@ -142,8 +246,7 @@ impl Snapshot {
         thread: Option<&'static Thread>,
         waiter: Option<&'static Waiter>,
     ) -> Entry {
-        let has_room = self.has_index && self.threads.len() < MAX_THREADS;
-        Entry { ident, thread, waiter, wait_id: if has_room { LATER } else { NOT_RECORDED } }
+        Entry { ident, thread, waiter, wait_id: if self.has_all_threads { LATER } else { NOT_RECORDED } }
     }
 
     fn indexed(&self, ident: u64) -> Option<Entry> {
@@ -202,9 +305,9 @@ fn index_of(entries: &[Entry], ident: u64) -> Option<usize> {
 
 /// Fills the array with the threads, sorted by identifier. The entries without an identifier are the last ones, in the
 /// order of the records.
-fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry] {
+fn index_threads(entries: &'static mut [Entry]) -> &'static [Entry] {
     let mut count = 0;
-    let mut add = |entries: &mut [Entry; MAX_THREADS], entry: Entry| {
+    let mut add = |entries: &mut [Entry], entry: Entry| {
         if let Some(place) = entries.get_mut(count) {
             *place = entry;
             count += 1;
@@ -242,10 +345,10 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
 }
 
 /// Fills the array with the owned locks, sorted by owner. Returns an empty array and false if there is no room for all.
-fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLock], bool) {
+fn index_locks(locks: &'static mut [OwnedLock]) -> (&'static [OwnedLock], bool) {
     let mut count = 0;
     for lock in owned_locks() {
-        if count == MAX_LOCKS {
+        if count == locks.len() {
             return (&[], false);
         }
         locks[count] = lock;

@@ -7,11 +7,20 @@
 //! reported: a thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its
 //! threads have checked.
 //!
+//! # One search for many threads
+//!
+//! A search for the cycle of one thread follows its edges, of which there may be thousands, and thousands of threads may
+//! check at about the same time. So the first one searches the edges of all threads. If it finds no cycle, the others
+//! need not check: a deadlock that exists later contains a thread that has parked since the search began, and that
+//! thread checks. `SEARCHES` is the number of searches that have begun. A thread reads it when it parks, after what
+//! shows that it waits. By Dekker's pattern, either the search sees the wait, or the thread reads a former number than
+//! that of the search.
+//!
 //! While the watch is off, a thread executes two more loads before it parks.
 
 use core::mem;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::sys::blocked_thread;
 use crate::sys::tls;
@@ -24,7 +33,12 @@ static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
 /// the period is stored, and read before it, so that no thread takes a former period for that of this call.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTINGS: AtomicU32 = AtomicU32::new(1);
-/// The functions that check, set with release before the first period.
+/// The number of searches for deadlocks of all threads that have begun, and that of the last one that has found none.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static SEARCHES: AtomicU64 = AtomicU64::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static LAST_WITHOUT_DEADLOCK: AtomicU64 = AtomicU64::new(0);
+/// The functions that check, set with release before the first period. The first is of type `fn(bool) -> bool`.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -41,13 +55,31 @@ static EXITING: AtomicUsize = AtomicUsize::new(0);
 /// interrupted.
 const MIN_PERIOD_NS: u64 = 20_000_000;
 
+/// How long a thread whose check another one prevents waits before it tries again, in nanoseconds, and how often it
+/// tries before it checks nevertheless.
+const RETRY_NS: u64 = 2_000_000;
+const MAX_RETRIES: u32 = 50;
+
 /// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that
-/// waits in the process exit or a shutdown.
-pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
+/// waits in the process exit or a shutdown. `on_wait` returns false if another thread searches, and its argument is not
+/// true: the thread then tries again.
+pub(crate) fn set(period_ns: u64, on_wait: fn(bool) -> bool, on_exit: fn()) {
     ON_WAIT.store(on_wait as *mut (), Ordering::Relaxed);
     ON_EXIT.store(on_exit as *mut (), Ordering::Relaxed);
     PERIOD_NS.store(if period_ns == 0 { 0 } else { period_ns.max(MIN_PERIOD_NS) }, Ordering::Release);
     SETTINGS.fetch_add(1, Ordering::Release);
+}
+
+/// A search of all threads begins. Returns its number.
+pub(crate) fn begin_search() -> u64 {
+    let number = SEARCHES.fetch_add(1, Ordering::SeqCst) + 1;
+    fence(Ordering::SeqCst);
+    number
+}
+
+/// The search with this number has found no deadlock.
+pub(crate) fn end_search_without_deadlock(number: u64) {
+    LAST_WITHOUT_DEADLOCK.fetch_max(number, Ordering::Release);
 }
 
 /// The first and the longest interval, in nanoseconds, after which a thread in the process exit looks for threads that
@@ -78,15 +110,25 @@ pub(crate) struct HangWatch {
     is_watched: bool,
     /// The value of `SETTINGS` for which `check_at` was computed, 0 if it was not.
     settings: u32,
+    /// How often another thread has prevented the check.
+    retries: u32,
     /// When the watch checks; `NEVER` after it has checked.
     check_at: Deadline,
+    /// The value of `SEARCHES` when the thread last parked.
+    searches: u64,
 }
 
 impl HangWatch {
     /// The watch of a wait for a lock or for the end of a thread, with this deadline.
     #[inline]
     pub(crate) fn new(deadline: Deadline) -> HangWatch {
-        HangWatch { is_watched: deadline == Deadline::NEVER, settings: 0, check_at: Deadline::NEVER }
+        HangWatch {
+            is_watched: deadline == Deadline::NEVER,
+            settings: 0,
+            retries: 0,
+            check_at: Deadline::NEVER,
+            searches: 0,
+        }
     }
 
     /// The watch of a wait for a condition, whatever its deadline.
@@ -107,6 +149,8 @@ impl HangWatch {
     #[cold]
     fn park_and_check(&mut self, until: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let check_at = self.next_check();
+        fence(Ordering::SeqCst);
+        self.searches = SEARCHES.load(Ordering::SeqCst);
         if park(until.min(check_at)) {
             return true;
         }
@@ -124,6 +168,7 @@ impl HangWatch {
         if self.settings != settings {
             let period = PERIOD_NS.load(Ordering::Acquire);
             (self.settings, self.check_at) = (settings, Deadline::now().add_ns(period));
+            self.retries = 0;
         }
         self.check_at
     }
@@ -131,9 +176,17 @@ impl HangWatch {
     #[cold]
     fn check(&mut self) {
         // The watch may have been turned off or set again while the thread was parked.
-        if is_current(self.settings) {
-            self.check_at = Deadline::NEVER;
-            call(&ON_WAIT);
+        if !is_current(self.settings) {
+            return;
+        }
+        self.check_at = Deadline::NEVER;
+        if LAST_WITHOUT_DEADLOCK.load(Ordering::Acquire) > self.searches {
+            return;
+        }
+        let has_checked = call_on_wait(self.retries == MAX_RETRIES);
+        if !has_checked {
+            self.retries += 1;
+            self.check_at = Deadline::now().add_ns(RETRY_NS);
         }
     }
 }
@@ -214,6 +267,13 @@ pub(super) fn is_on() -> bool {
 
 fn is_current(settings: u32) -> bool {
     PERIOD_NS.load(Ordering::Acquire) != 0 && SETTINGS.load(Ordering::Relaxed) == settings
+}
+
+#[cold]
+fn call_on_wait(is_last_try: bool) -> bool {
+    let check = ON_WAIT.load(Ordering::Relaxed);
+    // SAFETY: `set` has stored a function of this type.
+    check.is_null() || unsafe { mem::transmute::<*mut (), fn(bool) -> bool>(check) }(is_last_try)
 }
 
 #[cold]
