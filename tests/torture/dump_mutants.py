@@ -93,8 +93,12 @@ MUTANTS = {
         "let _ = is_reporter;\n    if !cycle.is_some_and(|(_, cycle)| cycle.length != 0) {",
         "torture", 30),
     "a signal repeats the report": (
-        "sync/hang_watch.rs", "            self.check_at = Deadline::NEVER;\n", "            self.settings = 0;\n",
+        "sync/hang_watch.rs", "        self.check_at = Deadline::NEVER;\n", "        self.settings = 0;\n",
         "case", "signals neither defer nor repeat the call of the hang hook"),
+    "a search before a thread has parked excludes it from the check": (
+        "sync/hang_watch.rs", "LAST_WITHOUT_DEADLOCK.load(Ordering::Acquire) > self.searches",
+        "LAST_WITHOUT_DEADLOCK.load(Ordering::Acquire) >= self.searches",
+        "case", "the hang hook is called once for a deadlock"),
     "the hang hook waits with the record of its thread": (
         "sync/waiter.rs",
         "        tls::with(|block| block.waiter.set(0));\n        let result = f();\n"
