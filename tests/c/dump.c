@@ -1643,7 +1643,7 @@ static void *arrive(void *unused)
     return unused;
 }
 
-/* The CPU time of a dump while about so many threads wait at one barrier. */
+/* Starts threads that wait at one barrier. Returns the CPU time of a dump. */
 static double dump_time_at_barrier(int threads)
 {
     double least = 1e9;
@@ -1662,7 +1662,7 @@ static double dump_time_at_barrier(int threads)
 
 static threading_lock *many_locks[3 * 8192];
 
-/* The CPU time of a dump while so many locks are owned, and so many threads wait. */
+/* Acquires new locks, and starts threads that wait at one barrier. Returns the CPU time of a dump. */
 static double dump_time_with_locks(int threads, int first, int end)
 {
     for (int i = first; i < end; i++) {
