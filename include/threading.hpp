@@ -2674,7 +2674,7 @@ private:
  * Writes what each thread waits for and since when, which thread owns that, and what it owns itself, to a file
  * descriptor. Deadlocks come first.
  *
- * A dump changes nothing, waits for no lock and allocates no memory.
+ * A dump changes nothing, waits for no lock and calls no malloc().
  *
  * \param fd the file descriptor
  * \throws error with errc::value (a negative descriptor); errc::system (the text could not be written)

@@ -6,7 +6,7 @@
 //! The program `threading-dump` makes the same dump of another process, or of a core file.
 //!
 //! A dump waits for no lock longer than a few milliseconds, and for no dump of another thread longer than a
-//! second. It allocates no memory. It may be made in a signal handler, whatever the thread was doing, in a
+//! second. It calls no malloc(). It may be made in a signal handler, whatever the thread was doing, in a
 //! child of fork, and during process exit.
 //!
 //! The environment variable `THREADING_DEBUG` turns on reports without a change of the program. It is read

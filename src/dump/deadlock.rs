@@ -69,6 +69,15 @@ pub(super) struct Cycle {
     hash: u64,
 }
 
+/// Where the edges from a thread lead.
+enum EndOfEdges {
+    /// To a thread without an edge.
+    DeadEnd,
+    /// To a thread in the process exit.
+    Exit,
+    Cycle,
+}
+
 impl Snapshot {
     /// Returns the cycle that contains this thread, if there is one, and if it can be found from this thread.
     pub(super) fn deadlock_of(&self, entry: Entry) -> Option<Cycle> {
@@ -118,25 +127,39 @@ impl Snapshot {
         self.deadlock_of(entry).is_some() || self.exit_deadlock_of(entry).is_some()
     }
 
+    /// Returns true if no cycle has existed since before the snapshot was taken. Returns false if there may be one: also
+    /// if a thread is in the process exit, or if there is no index of all threads.
+    ///
+    /// The edges of such a cycle do not change, so that they need not be read twice.
+    pub(super) fn has_no_deadlock(&self) -> bool {
+        let leads_to_dead_end = |entry: &Entry| matches!(self.end_of_edges(*entry), EndOfEdges::DeadEnd);
+        self.all_threads().is_some_and(|threads| threads.iter().all(leads_to_dead_end))
+    }
+
     /// Returns whether the edges from this thread lead to a thread in the process exit.
     #[cold]
     fn leads_to_exit(&self, start: Entry) -> bool {
+        matches!(self.end_of_edges(start), EndOfEdges::Exit)
+    }
+
+    /// Follows the edges from this thread.
+    fn end_of_edges(&self, start: Entry) -> EndOfEdges {
         let (mut at, mut path) = (start, self.path());
         let mut repetition = Repetition::new(start.ident);
         loop {
             let is_dead_end = path.leads_to_dead_end(at.ident);
             let wait = at.recorded_wait().filter(|_| !is_dead_end);
             if wait.is_some_and(|wait| wait.object == PROCESS_EXIT) {
-                return true;
+                return EndOfEdges::Exit;
             }
             let Some(next) = wait.and_then(|wait| blocking_thread(&wait)) else {
                 path.ends();
-                return false;
+                return EndOfEdges::DeadEnd;
             };
             if repetition.is_found_at(next) {
-                return false;
+                return EndOfEdges::Cycle;
             }
-            let Some(next) = self.find(next) else { return false };
+            let Some(next) = self.find(next) else { return EndOfEdges::DeadEnd };
             at = next;
         }
     }

@@ -159,12 +159,15 @@ pub(crate) fn abort_after_deadlock() {
 /// threads, does nothing and returns the number of that use, unless the number is `long_use`. Without the index, the
 /// time of a check is quadratic in the number of threads, all of which may check at the same time.
 fn check_deadlock(long_use: Option<u32>) -> Option<u32> {
+    let search = hang_watch::begin_search();
     let snapshot = match Snapshot::take_indexed() {
         Ok(indexed) => indexed,
         Err(number) if long_use != Some(number) => return Some(number),
         Err(_) => Snapshot::without_index(),
     };
-    if is_reporter_of_deadlock(snapshot) {
+    if snapshot.has_no_deadlock() {
+        hang_watch::end_search_without_deadlock(search);
+    } else if is_reporter_of_deadlock(snapshot) {
         report(DEADLOCK);
         if ABORTS.load(Ordering::Relaxed) {
             sys::abort();

@@ -1,12 +1,12 @@
 //! Dumps: what each thread waits for, and what it owns. Deadlocks come first.
 //!
-//! A dump allocates no memory and changes nothing but a static index. It locks no mutex but that of the registry, for
-//! the timers, and this one only if it becomes free within a few milliseconds. It waits for the index, but at most a
-//! second during the same dump of another thread. So a dump may be made in a signal handler, in a child of fork, during
-//! process exit, and while any of the library's mutexes is held. [`threads`] reads the threads and locks, [`snapshot`]
-//! has an index of them, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes. [`layout`] lets
-//! other programs read the same data. [`trace`] writes each wait when it has ended, to a file that [`trace_file`]
-//! guards.
+//! A dump calls no `malloc`, and changes nothing but the index of threads and locks. It locks no mutex but that of the
+//! registry, for the timers, and this one only if it becomes free within a few milliseconds. It waits for the index, but
+//! at most a second during the same dump of another thread. So a dump may be made in a signal handler, in a child of
+//! fork, during process exit, and while any of the library's mutexes is held. [`threads`] reads the threads and locks,
+//! [`snapshot`] has an index of them, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
+//! [`layout`] lets other programs read the same data. [`trace`] writes each wait when it has ended, to a file that
+//! [`trace_file`] guards.
 
 mod contended;
 pub(crate) mod contention;

@@ -1,13 +1,15 @@
 //! A snapshot of the threads and owned locks.
 //!
-//! *The index* consists of sorted arrays of the threads and of the owned locks. It is in static memory and serves one
-//! dump at a time. Without it, a dump scans all slots for each thread, so that its time is quadratic in the number of
-//! threads. So a dump waits for the index. It works without it in a handler that has interrupted another dump, and if
-//! another one uses the index for long, for example because its write blocks. So does each dump for the threads and
-//! locks for which the index has no room.
+//! *The index* consists of sorted arrays of the threads and of the owned locks. It serves one dump at a time, and is in
+//! static memory, or in pages that are mapped for one snapshot if that has no room for all threads and locks. Without
+//! it, a dump scans all slots for each thread, so that its time is quadratic in the number of threads. So a dump waits
+//! for the index. It works without it in a handler that has interrupted another dump, and if another one uses the index
+//! for long, for example because its write blocks. So does each dump for the threads and locks for which the index has
+//! no room, if no pages can be mapped.
 
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_int;
+use core::slice;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::dump::threads::{
@@ -15,32 +17,71 @@ use crate::dump::threads::{
     main_without_object, owned_locks, waits,
 };
 use crate::sync::waiter::Waiter;
+use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::sys::calling_thread;
-use crate::sys::tls;
+use crate::sys::{calling_thread, memory, pthread, tls};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
+/// The sizes of the static arrays.
 const MAX_THREADS: usize = 8192;
 const MAX_LOCKS: usize = 8192;
 /// The longest pause of a dump between two attempts to use the index, and how long it pauses in all during the same use
 /// by another dump, in milliseconds.
 const MAX_PAUSE_MS: c_int = 128;
 const MAX_WAIT_MS: c_int = 1000;
+/// The number of barriers of which a snapshot remembers how many threads have arrived.
+const MAX_ARRIVALS: usize = 16;
+const MIN_OBJECT_SIZE: usize = 64;
 
 struct Arrays {
     threads: [Entry; MAX_THREADS],
     locks: [OwnedLock; MAX_LOCKS],
-    dead_ends: DeadEnds,
+    marks: [Cell<u32>; MAX_THREADS],
 }
 
-/// The threads whose edges are known not to lead to a cycle or an exit (`dump::deadlock`), so that long chains of edges
-/// are not followed again from each of their threads.
-pub(super) struct DeadEnds {
-    /// Whether this is known of the thread at the same place in the array of threads.
-    is_known: [Cell<bool>; MAX_THREADS],
-    /// The places of the threads of a path.
-    path: [Cell<u16>; MAX_THREADS],
+/// The arrays of one snapshot.
+struct Room {
+    threads: &'static mut [Entry],
+    locks: &'static mut [OwnedLock],
+    marks: &'static [Cell<u32>],
+    /// The pages that contain them, and their size; 0 if they are static.
+    mapped: (usize, usize),
+}
+
+impl Room {
+    /// # Safety
+    /// The calling thread is the `USER` of the index, and has no other room.
+    unsafe fn new() -> Room {
+        let (threads, locks) = (live_threads().count(), owned_locks().count());
+        let is_static = threads < MAX_THREADS && locks < MAX_LOCKS;
+        let mapped = if is_static { None } else { Room::map(threads, locks) };
+        mapped.unwrap_or_else(|| {
+            // SAFETY: guaranteed by the caller.
+            let Arrays { threads, locks, marks } = unsafe { &mut *SHARED.0.get() };
+            Room { threads, locks, marks, mapped: (0, 0) }
+        })
+    }
+
+    /// Maps room for these numbers, and for those that are added until they are read again.
+    #[cold]
+    fn map(threads: usize, locks: usize) -> Option<Room> {
+        let (threads, locks) = (threads + threads / 8 + 64, locks + locks / 8 + 64);
+        let (for_threads, for_locks) = (threads * size_of::<Entry>(), locks * size_of::<OwnedLock>());
+        let bytes = (for_threads + for_locks + threads * size_of::<Cell<u32>>())
+            .next_multiple_of(pthread::page_size());
+        let start = sys::preserving_errno(|| memory::map(0, bytes))?;
+        // SAFETY: the three parts are in the mapping, and do not overlap. Zeros are valid elements: `Entry::EMPTY`,
+        // `OwnedLock::EMPTY` and 0. The alignment of each part is a divisor of the size of the former one's elements.
+        unsafe {
+            Some(Room {
+                threads: slice::from_raw_parts_mut(start as *mut Entry, threads),
+                locks: slice::from_raw_parts_mut((start + for_threads) as *mut OwnedLock, locks),
+                marks: slice::from_raw_parts((start + for_threads + for_locks) as *const Cell<u32>, threads),
+                mapped: (start, bytes),
+            })
+        }
+    }
 }
 
 struct Shared(UnsafeCell<Arrays>);
@@ -53,10 +94,7 @@ unsafe impl Sync for Shared {}
 static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
     threads: [Entry::EMPTY; MAX_THREADS],
     locks: [OwnedLock::EMPTY; MAX_LOCKS],
-    dead_ends: DeadEnds {
-        is_known: [const { Cell::new(false) }; MAX_THREADS],
-        path: [const { Cell::new(0) }; MAX_THREADS],
-    },
+    marks: [const { Cell::new(0) }; MAX_THREADS],
 }));
 
 /// The address of the per-thread block of the thread that uses the index, 0 if no thread does.
@@ -83,17 +121,26 @@ pub(crate) fn after_fork_in_child() {
 pub(super) struct Snapshot {
     threads: &'static [Entry],
     locks: &'static [OwnedLock],
+    marks: &'static [Cell<u32>],
+    /// Whether the array has room for further threads, so that it has all of them.
+    has_all_threads: bool,
     /// Whether all locks are in the array.
     has_all_locks: bool,
-    /// `None` if the snapshot has no index.
-    dead_ends: Option<&'static DeadEnds>,
+    /// The pages of the arrays, and their size; 0 if they are static.
+    mapped: (usize, usize),
+    has_index: bool,
     /// Whether there is a deadlock through an exit; `None` if that has not been found out yet.
     pub(super) has_exit_deadlock: Cell<Option<bool>>,
+    /// Handles of barriers, and how many threads have arrived: otherwise each of the threads would count all of them.
+    arrivals: [Cell<(usize, usize)>; MAX_ARRIVALS],
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if self.has_index() {
+        if self.has_index {
+            let (start, bytes) = self.mapped;
+            // SAFETY: mapped by `Room::map`, and not used after this.
+            sys::preserving_errno(|| unsafe { memory::unmap(start, bytes) });
             happens_before(&SHARED);
             USER.store(0, Ordering::Release);
         }
@@ -126,9 +173,13 @@ impl Snapshot {
         Snapshot {
             threads: &[],
             locks: &[],
+            marks: &[],
+            has_all_threads: false,
             has_all_locks: false,
-            dead_ends: None,
+            mapped: (0, 0),
+            has_index: false,
             has_exit_deadlock: Cell::new(None),
+            arrivals: [const { Cell::new((0, 0)) }; MAX_ARRIVALS],
         }
     }
 
@@ -140,23 +191,44 @@ impl Snapshot {
         }
         USES.fetch_add(1, Ordering::Relaxed);
         happens_after(&SHARED);
-        // SAFETY: the arrays had no user before.
-        let arrays = unsafe { &mut *SHARED.0.get() };
-        let threads = index_threads(&mut arrays.threads);
-        let (locks, has_all_locks) = index_locks(&mut arrays.locks);
-        let dead_ends = &arrays.dead_ends;
-        dead_ends.is_known[..threads.len()].iter().for_each(|is_known| is_known.set(false));
-        let dead_ends = Some(dead_ends);
-        Ok(Snapshot { threads, locks, has_all_locks, dead_ends, has_exit_deadlock: Cell::new(None) })
+        // SAFETY: the index had no user before.
+        let room = unsafe { Room::new() };
+        let capacity = room.threads.len();
+        let threads = index_threads(room.threads);
+        let (locks, has_all_locks) = index_locks(room.locks);
+        let marks = &room.marks[..threads.len()];
+        marks.iter().for_each(|mark| mark.set(0));
+        Ok(Snapshot {
+            threads,
+            locks,
+            marks,
+            has_all_threads: threads.len() < capacity,
+            has_all_locks,
+            mapped: room.mapped,
+            has_index: true,
+            has_exit_deadlock: Cell::new(None),
+            arrivals: [const { Cell::new((0, 0)) }; MAX_ARRIVALS],
+        })
     }
 
-    fn has_index(&self) -> bool {
-        self.dead_ends.is_some()
+    /// Returns how many threads have arrived at a barrier, by a function that counts them. Each of a few barriers is
+    /// counted once.
+    pub(super) fn arrived_at(&self, barrier: usize, count: impl FnOnce() -> usize) -> usize {
+        let known = &self.arrivals[barrier / MIN_OBJECT_SIZE % MAX_ARRIVALS];
+        if known.get().0 != barrier {
+            known.set((barrier, count()));
+        }
+        known.get().1
+    }
+
+    /// The threads of the index; `None` if there is no index, or if it may not contain all threads.
+    pub(super) fn all_threads(&self) -> Option<&[Entry]> {
+        self.has_all_threads.then_some(self.threads)
     }
 
     /// Begins a path along the edges.
     pub(super) fn path(&self) -> Path<'_> {
-        Path { snapshot: self, length: 0 }
+        Path { snapshot: self, last: 0, length: 0 }
     }
 
     /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no
@@ -207,8 +279,7 @@ impl Snapshot {
         thread: Option<&'static Thread>,
         waiter: Option<&'static Waiter>,
     ) -> Entry {
-        let has_room = self.has_index() && self.threads.len() < MAX_THREADS;
-        Entry { ident, thread, waiter, wait_id: if has_room { LATER } else { NOT_RECORDED } }
+        Entry { ident, thread, waiter, wait_id: if self.has_all_threads { LATER } else { NOT_RECORDED } }
     }
 
     fn indexed(&self, ident: u64) -> Option<Entry> {
@@ -248,31 +319,41 @@ impl Snapshot {
 /// The threads on a path along the edges. A snapshot has one path at a time.
 pub(super) struct Path<'a> {
     snapshot: &'a Snapshot,
+    /// The mark that links to the last thread.
+    last: u32,
     length: usize,
 }
 
 impl Path<'_> {
+    /// In `marks`: it is known that the edges of the thread lead to no cycle and to no exit. Greater numbers link the
+    /// threads of a path.
+    const DEAD_END: u32 = 1;
     /// Shorter paths are followed again each time, so that a wait that is interrupted for a moment, and then has no edge,
     /// is not taken for a dead end during the whole dump.
     const MIN_LENGTH: usize = 16;
 
     /// Adds a thread. Returns true if it is known that its edges do not lead to a cycle or an exit.
     pub(super) fn leads_to_dead_end(&mut self, ident: u64) -> bool {
-        let Some(dead_ends) = self.snapshot.dead_ends else { return false };
         let Some(place) = self.snapshot.place_of(ident) else { return false };
-        if let Some(next) = dead_ends.path.get(self.length) {
-            next.set(place as u16);
+        let mark = &self.snapshot.marks[place];
+        let is_dead_end = mark.get() == Self::DEAD_END;
+        if !is_dead_end {
+            mark.set(self.last);
+            self.last = place as u32 + Self::DEAD_END + 1;
             self.length += 1;
         }
-        dead_ends.is_known[place].get()
+        is_dead_end
     }
 
     /// The edges of the last thread do not lead to a cycle or an exit: this is known of all threads of the path now.
     pub(super) fn ends(self) {
-        let Some(dead_ends) = self.snapshot.dead_ends else { return };
-        if self.length >= Self::MIN_LENGTH {
-            let places = dead_ends.path[..self.length].iter();
-            places.for_each(|place| dead_ends.is_known[usize::from(place.get())].set(true));
+        if self.length < Self::MIN_LENGTH {
+            return;
+        }
+        let mut next = self.last;
+        // If the path has come to a thread twice, since edges have changed, the mark of that thread ends the loop.
+        while next > Self::DEAD_END {
+            next = self.snapshot.marks[(next - Self::DEAD_END - 1) as usize].replace(Self::DEAD_END);
         }
     }
 }
@@ -300,9 +381,9 @@ fn index_of(entries: &[Entry], ident: u64) -> Option<usize> {
 
 /// Fills the array with the threads, sorted by identifier. The entries without an identifier are the last ones, in the
 /// order of the records.
-fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry] {
+fn index_threads(entries: &'static mut [Entry]) -> &'static [Entry] {
     let mut count = 0;
-    let mut add = |entries: &mut [Entry; MAX_THREADS], entry: Entry| {
+    let mut add = |entries: &mut [Entry], entry: Entry| {
         if let Some(place) = entries.get_mut(count) {
             *place = entry;
             count += 1;
@@ -340,10 +421,10 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
 }
 
 /// Fills the array with the owned locks, sorted by owner. Returns an empty array and false if there is no room for all.
-fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLock], bool) {
+fn index_locks(locks: &'static mut [OwnedLock]) -> (&'static [OwnedLock], bool) {
     let mut count = 0;
     for lock in owned_locks() {
-        if count == MAX_LOCKS {
+        if count == locks.len() {
             return (&[], false);
         }
         locks[count] = lock;
@@ -394,12 +475,12 @@ mod tests {
         };
         let with_index = loop {
             let snapshot = Snapshot::take();
-            if snapshot.has_index() {
+            if snapshot.has_index {
                 break snapshot;
             }
         };
         let without_index = Snapshot::take();
-        assert!(!without_index.has_index());
+        assert!(!without_index.has_index);
         assert_eq!(listed(&with_index), idents);
         assert_eq!(listed(&without_index), idents);
         threads.iter().for_each(|thread| end(&stop, thread));
@@ -416,7 +497,7 @@ mod tests {
             drop(snapshot);
         });
         is_taken.recv().unwrap();
-        assert!(Snapshot::take().has_index());
+        assert!(Snapshot::take().has_index);
         other.join().unwrap();
     }
 }

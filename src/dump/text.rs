@@ -239,8 +239,11 @@ fn waits_at_barrier(lines: &mut Lines, snapshot: &Snapshot, bits: usize, barrier
     let acting = barrier.0.unlocked_acting_thread();
     let waits =
         |waiter: &Waiter| waiter.read_wait().is_some_and(|wait| wait.object == bits && wait.is_queued());
-    let arrived =
-        if acting.is_some() { parties } else { waiter_pool::all().filter(|waiter| waits(waiter)).count() };
+    let arrived = if acting.is_some() {
+        parties
+    } else {
+        snapshot.arrived_at(bits, || waiter_pool::all().filter(|waiter| waits(waiter)).count())
+    };
     lines.text(" (").number(arrived as u64).text(say::OF).number(parties as u64).text(say::ARRIVED);
     if let Some(acting) = acting {
         lines.text(say::ACTION_RUN_BY);

@@ -28,7 +28,8 @@
 //! | `fork_lock_depth` | in which of them it has locked the global mutexes, counted from 1; 0 if it does not hold them |
 //! | `forks_child_reset` | bit n: this is the child of the nth of them, and the work of `child` is done |
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::dump;
 use crate::dump::hang;
@@ -42,6 +43,8 @@ use crate::sync::{atexit, fork_epoch, fork_list, mutex, waiter_pool};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks;
+use crate::sys::memory;
+use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::{excepthook, fork_child, ident, names, registry, stack_cache};
 
@@ -50,6 +53,11 @@ use crate::thread::{excepthook, fork_child, ident, names, registry, stack_cache}
 /// do not fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LOCKED_IN_PID: AtomicU32 = AtomicU32::new(0);
+
+/// A word that is 1 in the same process, and 0 in its children: in a new PID namespace, a child has the process ID 1, as
+/// its parent may have. NULL before the first fork, and where the system has no such memory.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static ZERO_IN_CHILDREN: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
 /// The highest `fork_depth` in which calls release the global mutexes.
 const MAX_NESTED_FORKS: u8 = 15;
@@ -68,8 +76,9 @@ extern "C" fn prepare() {
         ident::ident();
         // Scan the loaded objects now: the child uses the result, because it must not lock the loader's lock.
         stack_cache::exec_stack_required();
+        map_zero_in_children();
     });
-    LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
+    mark_process();
     tls::with(|block| {
         if block.fork_depth.get() == 0 {
             annotate::begin_fork();
@@ -129,6 +138,41 @@ fn pid() -> u32 {
     (unsafe { libc::getpid() }) as u32
 }
 
+/// Maps the word of `ZERO_IN_CHILDREN` at the first fork.
+fn map_zero_in_children() {
+    if zero_in_children().is_some() {
+        return;
+    }
+    let Some(page) = sys::preserving_errno(memory::map_zeroed_in_children) else { return };
+    let word = page as *mut AtomicU32;
+    // Before other threads find the word: if it were 0, one that is in a fork would take this process for a child.
+    // SAFETY: mapped above, zeroed, and large enough.
+    unsafe { (*word).store(1, Ordering::Relaxed) };
+    let (null, published) = (ptr::null_mut(), Ordering::AcqRel);
+    if ZERO_IN_CHILDREN.compare_exchange(null, word, published, Ordering::Relaxed).is_err() {
+        // SAFETY: no other thread has found this page.
+        unsafe { memory::unmap(page, pthread::page_size()) };
+    }
+}
+
+fn zero_in_children() -> Option<&'static AtomicU32> {
+    // SAFETY: the page is never unmapped.
+    unsafe { ZERO_IN_CHILDREN.load(Ordering::Acquire).as_ref() }
+}
+
+/// Records the process in `LOCKED_IN_PID` and `ZERO_IN_CHILDREN`.
+fn mark_process() {
+    LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
+    if let Some(word) = zero_in_children() {
+        word.store(1, Ordering::Relaxed);
+    }
+}
+
+fn is_marked_process() -> bool {
+    LOCKED_IN_PID.load(Ordering::Relaxed) == pid()
+        && zero_in_children().is_none_or(|word| word.load(Ordering::Relaxed) != 0)
+}
+
 /// Called when a call begins while a thread of the process is in a fork. If that is the calling thread: in a child in
 /// which the work of `child` is not done yet, does it; otherwise releases the global mutexes, if the call `locks` any
 /// mutex. Returns the argument for `end_call_in_fork`.
@@ -138,9 +182,7 @@ pub(crate) fn begin_call_in_fork(locks: bool) -> u8 {
         if fork == 0 || fork > MAX_NESTED_FORKS {
             return 0;
         }
-        if LOCKED_IN_PID.load(Ordering::Relaxed) != pid()
-            && !is_child_reset(block.forks_child_reset.get(), fork)
-        {
+        if !is_marked_process() && !is_child_reset(block.forks_child_reset.get(), fork) {
             let outer = after_fork_in_child();
             block.forks_child_reset.set(block.forks_child_reset.get() | 1 << fork);
             return outer;
@@ -203,7 +245,7 @@ fn after_fork_in_child() -> u8 {
     unsafe {
         for_each_global_mutex!(reinit_in_child);
     }
-    LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
+    mark_process();
     let outer = tls::with(|block| {
         annotate::reset_fork_count(block.fork_depth.get() != 0);
         let lock_level = block.fork_lock_depth.take();

@@ -7,11 +7,20 @@
 //! reported: a thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its
 //! threads have checked.
 //!
+//! # One search for many threads
+//!
+//! A search for the cycle of one thread follows its edges, of which there may be thousands, and thousands of threads may
+//! check at about the same time. So the first one searches the edges of all threads. If it finds no cycle, the others
+//! need not check: a deadlock that exists later contains a thread that has parked since the search began, and that
+//! thread checks. `SEARCHES` is the number of searches that have begun. A thread reads it when it parks, after what
+//! shows that it waits. By Dekker's pattern, either the search sees the wait, or the thread reads a former number than
+//! that of the search.
+//!
 //! While the watch is off, a thread executes two more loads before it parks.
 
 use core::mem;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::sys::blocked_thread;
 use crate::sys::tls;
@@ -24,7 +33,12 @@ static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
 /// the period is stored, and read before it, so that no thread takes a former period for that of this call.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTINGS: AtomicU32 = AtomicU32::new(1);
-/// The functions that check, set with release before the first period.
+/// The number of searches for deadlocks of all threads that have begun, and that of the last one that has found none.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static SEARCHES: AtomicU64 = AtomicU64::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static LAST_WITHOUT_DEADLOCK: AtomicU64 = AtomicU64::new(0);
+/// The functions that check, set with release before the first period. The first is of type `fn(bool) -> bool`.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -59,6 +73,18 @@ pub(crate) fn set(period_ns: u64, on_wait: Check, on_exit: fn()) {
     SETTINGS.fetch_add(1, Ordering::Release);
 }
 
+/// A search of all threads begins. Returns its number.
+pub(crate) fn begin_search() -> u64 {
+    let number = SEARCHES.fetch_add(1, Ordering::SeqCst) + 1;
+    fence(Ordering::SeqCst);
+    number
+}
+
+/// The search with this number has found no deadlock.
+pub(crate) fn end_search_without_deadlock(number: u64) {
+    LAST_WITHOUT_DEADLOCK.fetch_max(number, Ordering::Release);
+}
+
 /// The first and the longest interval, in nanoseconds, after which a thread in the process exit looks for threads that
 /// are blocked by it.
 const MIN_LOOK_INTERVAL_NS: u64 = 10_000_000;
@@ -89,6 +115,8 @@ pub(crate) struct HangWatch {
     settings: u32,
     /// When the watch checks; `NEVER` after it has checked.
     check_at: Deadline,
+    /// The value of `SEARCHES` when the thread last parked.
+    searches: u64,
     /// When a check was prevented: by which other one, and after how many nanoseconds the thread tries again.
     prevented_by: Option<u32>,
     retry_ns: u64,
@@ -102,6 +130,7 @@ impl HangWatch {
             is_watched: deadline == Deadline::NEVER,
             settings: 0,
             check_at: Deadline::NEVER,
+            searches: 0,
             prevented_by: None,
             retry_ns: MIN_RETRY_NS,
         }
@@ -125,6 +154,8 @@ impl HangWatch {
     #[cold]
     fn park_and_check(&mut self, until: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let check_at = self.next_check();
+        fence(Ordering::SeqCst);
+        self.searches = SEARCHES.load(Ordering::SeqCst);
         if park(until.min(check_at)) {
             return true;
         }
@@ -151,6 +182,10 @@ impl HangWatch {
     fn check(&mut self) {
         // The watch may have been turned off or set again while the thread was parked.
         if !is_current(self.settings) {
+            return;
+        }
+        if LAST_WITHOUT_DEADLOCK.load(Ordering::Acquire) > self.searches {
+            self.check_at = Deadline::NEVER;
             return;
         }
         let has_waited_long = self.retry_ns == MAX_RETRY_NS;

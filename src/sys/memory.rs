@@ -61,6 +61,23 @@ pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
         && unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
 }
 
+/// Maps a page of zeroed memory that is zeroed again in each child of fork; `None` if the system has no such memory.
+pub(crate) fn map_zeroed_in_children() -> Option<usize> {
+    #[cfg(target_os = "linux")]
+    {
+        let size = pthread::page_size();
+        let page = map(0, size)?;
+        // SAFETY: the page was mapped above, and is not accessed yet.
+        unsafe {
+            if sys::madvise(page as *mut libc::c_void, size, libc::MADV_WIPEONFORK) == 0 {
+                return Some(page);
+            }
+            unmap(page, size);
+        }
+    }
+    None
+}
+
 /// Returns whether this memory is mapped; true if the system does not say.
 pub(crate) fn is_mapped(start: usize, bytes: usize) -> bool {
     let page = start & !(pthread::page_size() - 1);

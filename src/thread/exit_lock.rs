@@ -1,17 +1,22 @@
-//! Threads that are blocked in `exit`, while another thread is in it.
+//! Threads that are blocked in `exit`, while another thread is in it, and threads that the system has ended.
 //!
 //! Since glibc 2.41, only one thread at a time calls the exit handlers. Another thread that calls `exit` blocks before
 //! it calls any, so that this library does not learn of it. If the exit waited for that thread, neither would end.
+//!
+//! A thread that the system has ended, as a seccomp filter does, has called no destructor, and so has not left the
+//! registry.
 
-use crate::sys::blocked_thread;
+use crate::sys::{blocked_thread, pthread};
 use crate::thread::object::{TIMER, Thread};
 use crate::thread::registry;
+use crate::time::Deadline;
 
 /// How many threads are looked at after one lock of the registry.
 const BATCH: usize = 64;
 
 /// Called by a thread that waits in the process exit. Excludes the threads that are blocked until the exit is complete,
-/// as if they were in it themselves, and lets the timers end whose functions they run.
+/// as if they were in it themselves, and lets the timers end whose functions they run. Removes the threads that the
+/// system has ended.
 #[cold]
 pub(crate) fn exclude_blocked_threads() {
     let mut first = 0;
@@ -32,9 +37,11 @@ pub(crate) fn exclude_blocked_threads() {
         }
         let mut excluded = 0;
         for thread in batch.into_iter().flatten() {
+            // The thread is not among those of the next batch any more.
             if blocked_thread::waits_for_caller(thread.native_id()) {
-                // The thread is not among those of the next batch any more.
                 excluded += usize::from(exclude(thread));
+            } else {
+                excluded += usize::from(remove_if_gone(thread));
             }
             thread.handle().internal_unref();
         }
@@ -53,6 +60,16 @@ fn exclude(thread: &'static Thread) -> bool {
     } else {
         registry::exclude_from_shutdowns(thread)
     }
+}
+
+/// Returns whether the system has ended the thread, or that of a timer's function.
+#[cold]
+fn remove_if_gone(thread: &'static Thread) -> bool {
+    if thread.has_flag(TIMER) {
+        return !pthread::thread_exists(thread.native_id()) && registry::finish_timer_at_exit(thread);
+    }
+    // The thread is in the list of those that are alive, or was just before. The join does not wait.
+    thread.is_done() && thread.join(Deadline(0)).is_ok()
 }
 
 #[cfg(all(test, target_os = "linux", target_env = "gnu", not(model)))]

@@ -265,7 +265,10 @@ impl Thread {
     /// Called by the one caller that reaps the thread, after it has removed the thread from the registry.
     pub(crate) fn release_stack_and_self_ref(&'static self) {
         // SAFETY: only threads with an OS thread are reaped.
-        stack_cache::deallocate(unsafe { self.stack() });
+        let stack = unsafe { self.stack() };
+        if !stack.is_left_to_libc() {
+            stack_cache::deallocate(stack);
+        }
         // The reference that the thread had to itself.
         self.handle().internal_unref();
     }
@@ -332,7 +335,19 @@ impl UnboundedJoin {
         let unbounded = UnboundedJoin(Some(target));
         // Dekker's pattern: of two threads that join each other, at least one sees the other's target.
         target.store(joined.ident(), Ordering::SeqCst);
-        if joined.is_joining(ident::ident()) { Err(Error::JoinSelf) } else { Ok(unbounded) }
+        if joined.is_joining(ident::ident()) && !Self::is_current_done() {
+            return Err(Error::JoinSelf);
+        }
+        Ok(unbounded)
+    }
+
+    /// Returns whether the calling thread has ended for its joiners, although it runs: main in a process exit or after a
+    /// shutdown, and a timer whose function is in the exit. Their joins return, but perhaps have not been woken yet.
+    #[cold]
+    fn is_current_done() -> bool {
+        let current =
+            if registry::is_main(ident::ident()) { registry::existing_main() } else { known_current() };
+        current.is_some_and(|me| me.state() == DONE)
     }
 
     /// Returns the word of the calling thread. That of main exists even if main has no object yet.

@@ -23,7 +23,7 @@
 //! | `STARTING`, `RUNNING` | `AWAITING_POLL` | the same, if `NOT_CLEARED_BY_KERNEL` | no |
 //! | `STARTING`, `RUNNING` | `AWAITING_POLL` | such a thread without an exit hook, before it runs its target | no |
 //! | `EXITING` | `TERMINATED` | the kernel: see below | no |
-//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, if a thread without an exit hook ends in its target | no |
+//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, if a thread without an exit hook ends in its target, or if the system ends a thread, as a seccomp filter does | no |
 //! | `TERMINATED` | `DONE` | one caller that joins or reaps | only if it reaps |
 //! | `AWAITING_POLL` | `POLLING` | `try_reap`; the caller alone may call `pthread_join` | no |
 //! | `POLLING` | `AWAITING_POLL` | the same caller, if the thread still runs | no |
@@ -521,6 +521,7 @@ impl Thread {
         // SAFETY: as in `register_with_kernel`.
         let stack = unsafe { self.stack() };
         stack.join_target.store(0, Ordering::Relaxed);
+        stack.note_exit();
         if stack.base().is_none() {
             stack.note_whether_detached();
         } else if !self.has_flag(HAS_RESULT) {
@@ -532,6 +533,8 @@ impl Thread {
     /// Called by the thread before it runs the target, if it has no exit hook. If the kernel does not report the
     /// thread's end either, joiners poll from then on.
     pub(crate) fn start_without_exit_hook(&'static self) {
+        // SAFETY: as in `register_with_kernel`.
+        unsafe { self.stack() }.note_exit();
         if self.has_flag(NOT_CLEARED_BY_KERNEL) {
             self.set_exit_state(AWAITING_POLL);
         }

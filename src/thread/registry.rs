@@ -406,11 +406,16 @@ pub(crate) fn is_main(ident: u64) -> bool {
     MAIN_IDENT.load(Ordering::Acquire) == ident
 }
 
-/// Changes the main thread to `DONE`, since the process exits or is shut down.
-pub(crate) fn set_main_done() {
+/// Returns the main thread's object, if it has been created.
+pub(super) fn existing_main() -> Option<&'static Thread> {
     let main = REGISTRY.lock().main;
     // SAFETY: the registry has a reference to main.
-    if let Some(main) = unsafe { main.as_ref() } {
+    unsafe { main.as_ref() }
+}
+
+/// Changes the main thread to `DONE`, since the process exits or is shut down.
+pub(crate) fn set_main_done() {
+    if let Some(main) = existing_main() {
         wait_observer::record_wake(main.handle().bits());
         main.set_done();
     }

@@ -95,6 +95,8 @@ pub(crate) struct Stack {
     /// The program has detached the thread, which ran on a stack of pthread's. Written by the thread at its end, and
     /// read after it.
     detached: Cell<bool>,
+    /// The thread has begun its last destructor, or cannot tell. Written by the thread, and read after its end.
+    exits: Cell<bool>,
     /// The fork epoch in which the stack was allocated to its thread.
     epoch: Cell<u32>,
 }
@@ -238,6 +240,7 @@ impl Stack {
         self.join_target.store(0, Ordering::Relaxed);
         self.epoch.set(fork_epoch());
         self.trimmed.store(false, Ordering::Relaxed);
+        self.exits.set(false);
     }
 
     fn memory(&self) -> usize {
@@ -274,6 +277,17 @@ impl Stack {
         if !pthread::KERNEL_REPORTS_EXIT {
             self.detached.set(pthread::is_detached());
         }
+    }
+
+    /// Called by the thread at its end, or earlier if it has no exit hook.
+    pub(crate) fn note_exit(&self) {
+        self.exits.set(true);
+    }
+
+    /// Returns whether libc still has the thread, which has ended, in its lists, and with it the memory of the stack: the
+    /// system has ended it, as a seccomp filter does, or it has called the system directly.
+    pub(crate) fn is_left_to_libc(&self) -> bool {
+        self.memory() != 0 && !self.exits.get()
     }
 
     /// Returns whether the program has detached the thread, which has ended.

@@ -5,6 +5,7 @@
 #include "destructors.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -901,11 +902,86 @@ static void child_handler_time_with_many_timers(void)
     free(timers);
 }
 
+/* ---------------------------------------------------------------------- a child with the process ID of its parent */
+
+static threading_thread *waiter_in_parent;
+
+static void find_child_alone(void)
+{
+    CHECK_INT(getpid(), 1);
+    CHECK_INT(threading_active_count(), 1);
+    CHECK(!threading_thread_is_alive(waiter_in_parent));
+    CHECK_STATUS(threading_thread_join_timeout(waiter_in_parent, TEST_LIMIT), THREADING_OK);
+    CHECK_PTR(join(spawn(return_arg, NULL)), NULL);
+}
+
+#if defined(__linux__)
+enum { NO_NAMESPACES = 3 };
+
+/* The first process of a PID namespace forks the first process of another one. */
+static void fork_with_same_pid(void)
+{
+    pid_t pid;
+    int status;
+    alarm((unsigned)TEST_LIMIT);
+    CHECK_INT(getpid(), 1);
+    early_event = event_new();
+    waiter_in_parent = spawn(wait_for_early_event, NULL);
+    if (unshare(CLONE_NEWPID) != 0)
+        _exit(NO_NAMESPACES);
+    action = find_child_alone;
+    active = CHILD;
+    calls = 0;
+    pid = fork();
+    if (pid == 0) {
+        alarm((unsigned)TEST_LIMIT);
+        CHECK_INT(calls, 1);
+        active = NO_PHASE;
+        find_child_alone();
+        _exit(0);
+    }
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    CHECK_INT(threading_active_count(), 2);
+    _exit(status == 0 ? 0 : 1);
+}
+#endif
+
+static void child_with_the_same_pid(void)
+{
+#if defined(__linux__)
+    int status;
+    pid_t test;
+    if (!are_handlers_registered)
+        SKIP(no_handlers);
+    SKIP_FORK_IF_PORTABLE();
+    fflush(stdout);
+    test = fork();
+    if (test == 0) {
+        pid_t first;
+        if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0)
+            _exit(NO_NAMESPACES);
+        first = fork();
+        if (first == 0)
+            fork_with_same_pid();
+        if (first < 0 || waitpid(first, &status, 0) != first || !WIFEXITED(status))
+            _exit(1);
+        _exit(WEXITSTATUS(status));
+    }
+    CHECK_INT(waitpid(test, &status, 0), test);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_NAMESPACES)
+        SKIP("the system does not permit PID namespaces");
+    CHECK_INT(status, 0);
+#else
+    SKIP("only Linux has PID namespaces");
+#endif
+}
+
 static const struct test_case cases[] = {
     {"a fork before the library's constructor leaves a working child", fork_before_the_constructor},
     {"every function works in a prepare handler that is older than the library's", in_prepare},
     {"every function works in a parent handler that is older than the library's", in_parent},
     {"every function works in a child handler that is older than the library's", in_child},
+    {"the same if the child has the process ID of its parent", child_with_the_same_pid},
     {"exit in a child handler that is older than the library's ends the child with that status",
      exit_in_a_child_handler},
     {"a child of clone works if the parent has one thread", child_of_clone},

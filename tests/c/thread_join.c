@@ -546,6 +546,140 @@ static void pthread_join_and_detach(void)
         CHECK_PTR(join(spawn(return_arg, &arg)), &arg);
 }
 
+/* --------------------------------------------------------------------- joins that have ended, and many joiners */
+
+static struct {
+    threading_thread *thread;
+    pthread_t system_thread;
+    atomic_int joins, is_stopped, may_run;
+} late;
+
+static void stop_late_joiner(int signum)
+{
+    (void)signum;
+    atomic_store(&late.is_stopped, 1);
+    while (!atomic_load(&late.may_run))
+        sleep_for(0.001);
+}
+
+static void *join_main_and_be_stopped(void *arg)
+{
+    late.system_thread = pthread_self();
+    atomic_store(&late.joins, 1);
+    CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
+    return arg;
+}
+
+static void *let_late_joiner_run(void *arg)
+{
+    sleep_for(0.05); /* for main to join the late thread */
+    atomic_store(&late.may_run, 1);
+    return arg;
+}
+
+/* The late thread joins main, and is in a signal handler when the shutdown ends its join. */
+static void join_a_late_joiner_of_main(void)
+{
+    struct sigaction action = {.sa_handler = stop_late_joiner};
+    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
+    late.thread = spawn(join_main_and_be_stopped, NULL);
+    wait_until(is_nonzero, &late.joins);
+    sleep_for(0.02); /* for the thread to block */
+    CHECK_INT(pthread_kill(late.system_thread, SIGUSR1), 0);
+    wait_until(is_nonzero, &late.is_stopped);
+    CHECK_STATUS(threading_shutdown_timeout(0), THREADING_TIMED_OUT);
+    spawn_foreign(let_late_joiner_run, NULL);
+    CHECK_STATUS(threading_thread_join(late.thread), THREADING_OK);
+}
+
+static void late_joiner_of_main(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    SKIP("ThreadSanitizer handles signals late");
+#else
+    run_in_child(join_a_late_joiner_of_main);
+#endif
+}
+
+/* Each of the joiners polls while the thread exits. If they did so often, the thread would hardly run. */
+static void thousands_of_joiners(void)
+{
+    enum { MOST_JOINERS = 6000 };
+    static threading_thread *joiners[MOST_JOINERS];
+    threading_event *event = event_new();
+    threading_thread *thread = spawn(wait_for_event, event);
+    double before;
+    int count = 0;
+    for (; count < test_many(MOST_JOINERS); count++) {
+        joiners[count] = threading_thread_new(join_once, thread);
+        CHECK_STATUS(threading_thread_set_stack_size(joiners[count], test_smallest_stack()), THREADING_OK);
+        if (threading_thread_start(joiners[count]) != THREADING_OK) {
+            /* The system does not permit more threads. */
+            CHECK_LAST_ERROR(THREADING_ERR_SYSTEM);
+            CHECK_STATUS(threading_thread_free(joiners[count]), THREADING_OK);
+            break;
+        }
+    }
+    sleep_for(0.5); /* for most of them to block */
+    before = now();
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    for (int i = 0; i < count; i++)
+        CHECK_PTR(join(joiners[i]), thread);
+    CHECK_AT_LEAST(before + TEST_LIMIT / 4, now());
+    CHECK_PTR(join(thread), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+/* ------------------------------------------------------------------------------- threads that the system ends */
+
+static void *end_by_system(void *arg)
+{
+#if defined(__linux__)
+    syscall(SYS_exit, 0); /* as a seccomp filter ends a thread that makes a forbidden system call */
+#endif
+    return arg;
+}
+
+static void *wait_at_barrier(void *barrier)
+{
+    CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL), THREADING_OK);
+    return barrier;
+}
+
+static void end_threads_by_system(void)
+{
+    enum { THREADS_AFTERWARDS = 4 };
+    threading_thread *threads[THREADS_AFTERWARDS];
+    threading_barrier *barrier = threading_barrier_new(THREADS_AFTERWARDS + 1, NULL, NULL);
+    alarm((unsigned)TEST_LIMIT);
+    for (int i = 0; i < 20; i++) {
+        threading_thread *thread = spawn(end_by_system, &threads);
+        CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+        CHECK_PTR(threading_thread_result(thread), NULL);
+        CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+        spawn_all(threads, wait_at_barrier, barrier);
+        /* libc visits all threads. */
+        CHECK_INT(setuid(getuid()), 0);
+        wait_at_barrier(barrier);
+        join_all(threads);
+    }
+    /* Threads that are not joined: the exit does not wait for them. */
+    spawn(end_by_system, NULL);
+    (void)timer_start(0, end_by_system, NULL);
+    sleep_for(0.05);
+    exit(0);
+}
+
+static void threads_ended_by_the_system(void)
+{
+#if !defined(__GLIBC__)
+    SKIP("only glibc tells the library that the system has ended a thread");
+#endif
+    if (test_slowness() != 1 || TEST_SANITIZED || is_emulated())
+        SKIP("tools and emulators do not support threads that the system ends");
+    run_in_child(end_threads_by_system);
+}
+
 static const struct test_case cases[] = {
     {"a join of an unstarted thread, of the caller or of a Dummy is an error; other threads may join main",
      invalid_joins},
@@ -561,6 +695,9 @@ static const struct test_case cases[] = {
      join_each_other_in_timers},
     {"a thread that detaches itself through pthread is joined as usual", threads_that_detach_themselves},
     {"pthread_join and pthread_detach of a thread of the library fail and change nothing", pthread_join_and_detach},
+    {"main joins a thread whose join of main a shutdown has ended", late_joiner_of_main},
+    {"threads that the system ends are joined, and the process goes on", threads_ended_by_the_system},
+    {"thousands of threads join one thread without delaying its end", thousands_of_joiners},
 };
 
 TEST_MAIN(cases)

@@ -96,6 +96,10 @@ MUTANTS = {
         "sync/hang_watch.rs", "            None => Deadline::NEVER,\n",
         "            None => {\n                self.settings = 0;\n                Deadline::NEVER\n            }\n",
         "case", "signals neither defer nor repeat the call of the hang hook"),
+    "a search before a thread has parked excludes it from the check": (
+        "sync/hang_watch.rs", "LAST_WITHOUT_DEADLOCK.load(Ordering::Acquire) > self.searches",
+        "LAST_WITHOUT_DEADLOCK.load(Ordering::Acquire) >= self.searches",
+        "case", "the hang hook is called once for a deadlock"),
     "the hang hook waits with the record of its thread": (
         "sync/waiter_pool.rs",
         "        tls::with(|block| block.waiter.set(0));\n        let result = f();\n"
