@@ -21,7 +21,7 @@
 //! Except for a thread in the exit, each thread has at most one edge. So a cycle is found by following the edges from a
 //! thread. A cycle through an exit is found from the thread in it for which the exit waits; if there are several, from
 //! the one that is closest to the exit. The other threads of such a cycle look for it from there (`exit_deadlock_of`).
-//! A long path that ends at a thread without an edge is followed once in a snapshot (`snapshot::Path`).
+//! A long path that ends at a thread without an edge is followed once in a snapshot (`Path`).
 //!
 //! # Proof
 //!
@@ -41,6 +41,7 @@
 //! between the readings shows this to the second one. So a thread that has just acquired a lock does not seem to wait
 //! for itself.
 
+use crate::dump::index::Index;
 use crate::dump::snapshot::Snapshot;
 use crate::dump::threads::Entry;
 use crate::handle::Handle;
@@ -133,7 +134,13 @@ impl Snapshot {
     /// The edges of such a cycle do not change, so that they need not be read twice.
     pub(super) fn has_no_deadlock(&self) -> bool {
         let leads_to_dead_end = |entry: &Entry| matches!(self.end_of_edges(*entry), EndOfEdges::DeadEnd);
-        self.all_threads().is_some_and(|threads| threads.iter().all(leads_to_dead_end))
+        let complete_index = self.index().filter(|index| index.has_all_threads);
+        complete_index.is_some_and(|index| index.threads.iter().all(leads_to_dead_end))
+    }
+
+    /// Begins a path along the edges.
+    pub(super) fn path(&self) -> Path<'_> {
+        Path { index: self.index(), last: 0, length: 0 }
     }
 
     /// Returns whether the edges from this thread lead to a thread in the process exit.
@@ -219,6 +226,47 @@ impl Snapshot {
     /// Returns the thread for which the thread of this entry waits, in a cycle.
     pub(super) fn next_in_cycle(&self, at: Entry, start: Entry) -> Option<Entry> {
         self.find(self.successor(&at.recorded_wait()?, start)?)
+    }
+}
+
+/// The threads on a path along the edges. A snapshot has one path at a time.
+pub(super) struct Path<'a> {
+    index: Option<&'a Index>,
+    /// The mark that links to the last thread.
+    last: u32,
+    length: usize,
+}
+
+impl Path<'_> {
+    /// A mark: it is known that the edges of the thread lead to no cycle and to no exit. Greater numbers link the
+    /// threads of a path.
+    const DEAD_END: u32 = 1;
+    /// Shorter paths are followed again each time, so that a wait that is interrupted for a moment, and then has no edge,
+    /// is not taken for a dead end during the whole dump.
+    const MIN_LENGTH: usize = 16;
+
+    /// Adds a thread. Returns true if it is known that its edges do not lead to a cycle or an exit.
+    pub(super) fn leads_to_dead_end(&mut self, ident: u64) -> bool {
+        let Some(index) = self.index else { return false };
+        let Some(place) = index.place_of(ident) else { return false };
+        let mark = &index.marks[place];
+        let is_dead_end = mark.get() == Self::DEAD_END;
+        if !is_dead_end {
+            mark.set(self.last);
+            self.last = place as u32 + Self::DEAD_END + 1;
+            self.length += 1;
+        }
+        is_dead_end
+    }
+
+    /// The edges of the last thread do not lead to a cycle or an exit: this is known of all threads of the path now.
+    pub(super) fn ends(self) {
+        let Some(index) = self.index.filter(|_| self.length >= Self::MIN_LENGTH) else { return };
+        let mut next = self.last;
+        // If the path has come to a thread twice, since edges have changed, the mark of that thread ends the loop.
+        while next > Self::DEAD_END {
+            next = index.marks[(next - Self::DEAD_END - 1) as usize].replace(Self::DEAD_END);
+        }
     }
 }
 

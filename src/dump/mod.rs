@@ -4,7 +4,7 @@
 //! registry, for the timers, and this one only if it becomes free within a few milliseconds. It waits for the index, but
 //! at most a second during the same dump of another thread. So a dump may be made in a signal handler, in a child of
 //! fork, during process exit, and while any of the library's mutexes is held. [`threads`] reads the threads and locks,
-//! [`snapshot`] has an index of them, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
+//! [`snapshot`] has them with their [`index`], [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
 //! [`layout`] lets other programs read the same data. [`trace`] writes each wait when it has ended, to a file that
 //! [`trace_file`] guards.
 
@@ -12,6 +12,7 @@ mod contended;
 pub(crate) mod contention;
 mod deadlock;
 pub(crate) mod hang;
+mod index;
 mod json;
 #[cfg(all(target_os = "linux", not(model)))]
 mod layout;
@@ -36,7 +37,7 @@ use crate::time::Deadline;
 
 /// In a child of fork: resets the index and the trace, which threads of the parent may have been using.
 pub(crate) fn after_fork_in_child() {
-    snapshot::after_fork_in_child();
+    index::after_fork_in_child();
     trace::after_fork_in_child();
 }
 
