@@ -259,4 +259,19 @@ mod tests {
         .join()
         .unwrap();
     }
+
+    #[test]
+    fn a_function_that_runs_during_a_wait_has_another_record() {
+        let lease = WaiterLease::new();
+        let mine = lease.begin().unwrap();
+        let others = Waiter::with_other_record(|| {
+            // A sleep or a join, which needs no lease, and the wait for an object.
+            let noted = Waiter::mine_or_try_allocate().unwrap();
+            let inner = WaiterLease::new();
+            [noted, inner.begin().unwrap()].map(ptr::from_ref)
+        });
+        assert_ne!(others[0], ptr::from_ref(mine));
+        assert_eq!(others[0], others[1]);
+        assert!(ptr::eq(mine, record_of(in_block()).unwrap()));
+    }
 }

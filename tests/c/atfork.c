@@ -112,12 +112,13 @@ static threading_local *local;
 static threading_thread *worker, *unstarted, *done;
 static threading_timer *pending, *unstarted_timer, *fired;
 static threading_thread_list *list;
-static test_blocker at_barrier, at_condition;
+static test_blocker at_go, at_barrier, at_condition;
 
 static void *wait_for_go(void *arg)
 {
     CHECK_STATUS(threading_local_set(local, arg), THREADING_OK);
     CHECK_STATUS(threading_local_set_attr(local, "name", arg), THREADING_OK);
+    about_to_block(&at_go);
     CHECK_STATUS(threading_event_wait_timeout(go, TEST_LIMIT), THREADING_OK);
     return arg;
 }
@@ -173,6 +174,7 @@ static void objects_new(void)
     CHECK_STATUS(threading_thread_join(threading_timer_thread(fired)), THREADING_OK);
     start_daemon(wait_at_barrier);
     start_daemon(wait_at_condition);
+    wait_until_blocked(&at_go);
     wait_until_blocked(&at_barrier);
     wait_until_blocked(&at_condition);
     list = threading_enumerate();

@@ -6,6 +6,16 @@ use threading::model::{Model, advance, spawn};
 #[test]
 fn a_waiter_is_woken_when_the_fork_lock_is_released() {
     Model::new("fork: a waiter is woken when the fork lock is released").check(|| {
+        let other = spawn(add);
+        fork();
+        other.join().unwrap();
+        assert_eq!(sum(), 1);
+    });
+}
+
+#[test]
+fn two_waiters_are_woken_when_the_fork_lock_is_released() {
+    Model::new("fork: two waiters are woken when the fork lock is released").check(|| {
         let others = [spawn(add), spawn(add)];
         fork();
         others.into_iter().for_each(|other| other.join().unwrap());

@@ -211,22 +211,22 @@ MUTANTS = {
         "shuttle", "handle", "an_event_with_waiters"),
     "handle: the last free of a semaphore does not wake a thread that is about to wait": (
         "semaphore.rs", "if waiters(word) > value(word) { FREED_WITH_WAITERS } else { 0 }", "if waiters(word) > u64::MAX { FREED_WITH_WAITERS } else { 0 }",
-        "loom", "handle", "a_semaphore_with_waiters_is_busy"),
+        "shuttle", "handle", "a_semaphore_with_waiters_is_busy"),
     "handle: the last free of a lock does not abort its waiters": (
         "lock/raw.rs", "                self.grant_offered(queue, wake_queue);\n                self.abort_waiters(queue, wake_queue);", "                self.grant_offered(queue, wake_queue);",
-        "loom", "handle", "a_lock_with_waiters_is_busy"),
+        "shuttle", "handle", "a_lock_with_waiters_is_busy"),
     "handle: a thread enqueues itself on a destroyed lock": (
         "lock/acquire.rs", "if !revoked && self.word().load() & LIVE == 0 {", "if false {",
-        "loom", "handle", "a_lock_with_waiters_is_busy"),
+        "shuttle", "handle", "a_lock_with_waiters_is_busy"),
     "handle: the last free of a condition does not abort its waiters": (
         "lock/condition.rs", "abort_condition_waiters(core::iter::from_fn(|| queue.pop()))", "abort_condition_waiters(core::iter::empty())",
-        "loom", "handle", "a_condition_with_waiters_is_busy"),
+        "shuttle", "handle", "a_condition_with_waiters_is_busy"),
     "handle: the last free of a barrier does not release its waiters": (
         "barrier.rs", "                round.release_waiters(self, FREED);\n", "",
-        "loom", "handle", "a_barrier_with_waiters_is_busy"),
+        "shuttle", "handle", "a_barrier_with_waiters_is_busy"),
     "handle: the last free of a barrier does not find that it was used": (
         "barrier.rs", "compare_exchange(tag, tag | USED, ", "compare_exchange(tag, tag, ",
-        "loom", "handle", "a_barrier_with_waiters_is_busy"),
+        "shuttle", "handle", "a_barrier_with_waiters_is_busy"),
     "handle: a pinned slot is reused": (
         "handle/pins.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
         "shuttle", "handle", "a_pinned_slot"),

@@ -107,7 +107,7 @@ MUTANTS = {
         "gets it.\n"
         "        if fork_epoch() == epoch {\n",
         "        let result = f();\n        if fork_epoch() != epoch {\n",
-        "case", "the hang hook may wait"),
+        "unit", "a_function_that_runs_during_a_wait"),
     "a deadlock with the process exit is shown by the thread that exits": (
         "dump/deadlock.rs", "Cycle { first: start.ident, exiting: at.ident, ..cycle }",
         "Cycle { exiting: at.ident, ..cycle }",
