@@ -241,8 +241,8 @@ impl Path<'_> {
     /// A mark: it is known that the edges of the thread lead to no cycle and to no exit. Greater numbers link the
     /// threads of a path.
     const DEAD_END: u32 = 1;
-    /// Shorter paths are followed again each time, so that a wait that is interrupted for a moment, and then has no edge,
-    /// is not taken for a dead end during the whole dump.
+    /// Shorter paths are followed again each time, so that a thread that is interrupted in its wait, and has no edge until
+    /// it parks again, is not taken for a dead end during the whole dump.
     const MIN_LENGTH: usize = 16;
 
     /// Adds a thread. Returns true if it is known that its edges do not lead to a cycle or an exit.

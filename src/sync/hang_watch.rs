@@ -38,7 +38,7 @@ static SETTINGS: AtomicU32 = AtomicU32::new(1);
 static SEARCHES: AtomicU64 = AtomicU64::new(0);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LAST_WITHOUT_DEADLOCK: AtomicU64 = AtomicU64::new(0);
-/// The functions that check, set with release before the first period. The first is of type `fn(bool) -> bool`.
+/// The functions that check, set before the first period: a [`Check`], and a `fn()`.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
