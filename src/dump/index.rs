@@ -15,8 +15,8 @@ use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{memory, pthread, tls};
 
 /// The sizes of the static arrays.
-const MAX_THREADS: usize = 8192;
-const MAX_LOCKS: usize = 8192;
+const MAX_THREADS: usize = 2048;
+const MAX_LOCKS: usize = 2048;
 
 struct Arrays {
     threads: [Entry; MAX_THREADS],

@@ -115,7 +115,7 @@ static double dump_time_at_barrier(int threads)
     return least;
 }
 
-static threading_lock *many_locks[3 * 8192];
+static threading_lock *many_locks[12 * 2048];
 
 /* Acquires new locks, and starts threads that wait at one barrier. Returns the CPU time of a dump. */
 static double dump_time_with_locks(int threads, int first, int end)
@@ -127,15 +127,15 @@ static double dump_time_with_locks(int threads, int first, int end)
     return dump_time_at_barrier(threads);
 }
 
-/* The index is in static memory up to 8192 locks, and in mapped memory if there are more. */
+/* The index is in static memory up to 2048 locks, and in mapped memory if there are more. */
 static void dump_of_many_locks(void)
 {
     double few, many;
     skip_under_tools();
     barrier = threading_barrier_new(100000, NULL, NULL);
-    few = dump_time_with_locks(1500, 0, 8000);
-    many = dump_time_with_locks(0, 8000, TEST_COUNT(many_locks));
-    CHECK_AT_LEAST(10 * few + 0.01, many);
+    few = dump_time_with_locks(1500, 0, 2000);
+    many = dump_time_with_locks(0, 2000, TEST_COUNT(many_locks));
+    CHECK_AT_LEAST(12 * few + 0.01, many);
 }
 
 static void dump_of_a_crowded_barrier(void)

@@ -597,6 +597,7 @@ static void late_joiner_of_main(void)
 #if defined(__SANITIZE_THREAD__)
     SKIP("ThreadSanitizer handles signals late");
 #else
+    SKIP_THREADS_IN_CHILD_IF_EMULATED();
     run_in_child(join_a_late_joiner_of_main);
 #endif
 }
