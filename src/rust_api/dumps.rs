@@ -11,8 +11,8 @@ use crate::time::Timeout;
 /// Writes what each thread waits for and since when, which thread owns that, and what it owns itself, to a file
 /// descriptor. Deadlocks come first.
 ///
-/// A dump changes nothing, waits for no lock and allocates no memory, so that a signal handler may make one. Python:
-/// `faulthandler.dump_traceback`.
+/// A dump changes nothing, waits for no lock longer than a few milliseconds, and calls no allocator, so that a signal
+/// handler may make one. Python: `faulthandler.dump_traceback`.
 ///
 /// ```
 /// use threading::Lock;
