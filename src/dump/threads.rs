@@ -177,3 +177,31 @@ pub(super) fn owned_locks() -> impl Iterator<Item = OwnedLock> {
     }
     of::<Lock>().chain(of::<RLock>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::time::Timeout;
+
+    /// A dump without an index has not recorded which wait it has found.
+    #[test]
+    fn a_record_that_serves_another_thread_has_no_wait_of_this_one() {
+        let stop = Event::new().unwrap();
+        let may_stop = *stop;
+        let thread = Thread::new(move || assert_eq!(may_stop.wait(Timeout::FOREVER), Ok(true))).unwrap();
+        thread.start().unwrap();
+        let ident = thread.ident().unwrap();
+        let waiter = loop {
+            if let Some(waiter) = find_waiter(ident) {
+                break Some(waiter);
+            }
+            std::thread::yield_now();
+        };
+        let wait_of = |ident| Entry { ident, thread: None, waiter, wait_id: NOT_RECORDED }.recorded_wait();
+        assert!(wait_of(ident).is_some());
+        assert!(wait_of(ident + 1).is_none());
+        stop.set().unwrap();
+        assert_eq!(thread.join(Timeout::FOREVER), Ok(true));
+    }
+}

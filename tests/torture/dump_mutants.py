@@ -34,7 +34,7 @@ MUTANTS = {
     "a record is read although it serves another thread": (
         "dump/threads.rs", "waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)",
         "waiter.read_wait()",
-        "torture", 60),
+        "unit", "a_record_that_serves_another_thread"),
     "the link of a free slot is read as a note": (
         "handle/header.rs", "if address < LOWEST_ADDRESS { 0 } else { address }", "address",
         "torture", 60),
