@@ -13,8 +13,8 @@
 //! check at about the same time. So the first one searches the edges of all threads. If it finds no cycle, the others
 //! need not check: a deadlock that exists later contains a thread that has parked since the search began, and that
 //! thread checks. `SEARCHES` is the number of searches that have begun. A thread reads it when it parks, after what
-//! shows that it waits. By Dekker's pattern, either the search sees the wait, or the thread reads a former number than
-//! that of the search.
+//! shows that it waits. By Dekker's pattern, either the search sees the wait, or the thread reads the number of that
+//! search or of a later one, and checks.
 //!
 //! While the watch is off, a thread executes two more loads before it parks.
 

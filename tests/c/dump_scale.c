@@ -39,7 +39,8 @@ static void count_call(int kind, const char *report, void *arg)
     atomic_fetch_add(&hook_calls, 1);
 }
 
-/* Each thread of the chain checks whether it hangs, and follows all joins before its own. */
+/* All threads of the chain check at about the same time. If each followed all joins before its own, this would take
+ * several seconds. */
 static void hang_hook_and_long_chain(void)
 {
     threading_lock *locks[2];
